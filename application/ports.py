@@ -1,0 +1,207 @@
+"""What the application asks of the world. A port exists only where two adapters exist.
+
+EventLog    memory, SQLite, PostgreSQL          infrastructure/event_log/
+EventFeed   memory, JetStream                   infrastructure/nats/
+WorkQueue   memory, JetStream                   infrastructure/nats/
+CrewEngine  CrewAI, no-op (benchmarks, tests)   infrastructure/crew/
+Clock       system, fixed (tests)               infrastructure/clock.py
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from datetime import datetime
+from typing import Protocol
+
+import msgspec
+
+from domain.message import Metadata, Recorded
+
+MAX_EVENT_BYTES = 256 * 1024
+"""An event body above this is refused with `TooLarge`; large content goes to the content store."""
+
+
+class NewEvent(msgspec.Struct, frozen=True):
+    """An event on its way into the log: tag, JSON body, metadata; the log gives it version and position."""
+
+    tag: str
+    body: bytes
+    metadata: Metadata
+
+
+class CommandRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """What a command that came with an idempotency key did; committed in the same transaction as its events.
+
+    key           the caller's key, already scoped: "<tenant>:<method> <path>:<key>"
+    request_hash  SHA-256 (hex) of the request, to tell a repeat from a reuse
+    response      what was answered, as JSON; the log fills `version` and `position` of the append beside it
+    """
+
+    key: str
+    request_hash: str
+    command_id: str
+    response: bytes = b""
+    version: int = 0
+    position: int = 0
+
+
+class Append(msgspec.Struct, frozen=True, kw_only=True):
+    """One command's effect: all or nothing.
+
+    stream, expected_version  the stream and the version it must be at (0: it must not exist)
+    events                    at least one
+    guards                    other streams that the decision rests on, each with the version it must still be at
+    record                    stored with the events when the caller gave an idempotency key
+    """
+
+    stream: str
+    expected_version: int
+    events: tuple[NewEvent, ...]
+    guards: tuple[tuple[str, int], ...] = ()
+    record: CommandRecord | None = None
+
+
+class Appended(msgspec.Struct, frozen=True):
+    """Where the last event of an append landed."""
+
+    version: int
+    position: int
+
+
+class Replayed(Exception):
+    """The append's idempotency key is already stored: nothing was appended, `record` is what was done then.
+
+    Not an error of the tree: the caller of `append` compares `request_hash` and answers what was answered.
+    """
+
+    def __init__(self, record: CommandRecord) -> None:
+        super().__init__(record.key)
+        self.record = record
+
+
+class EventLog(Protocol):
+    """The one truth. Positions 1..n without a hole; commit order is position order; acknowledged means durable."""
+
+    async def append(self, append: Append) -> Appended:
+        """Commit one command's events, in a group with whatever else waits.
+
+        Raises `Conflict` (the stream or a guard moved), `Replayed`, `TooLarge`, `LogFull`, `LogUnavailable`.
+        A lost connection is resolved by looking for the command's own events before it is tried again.
+        """
+        ...
+
+    async def read_stream(self, stream: str, after_version: int = 0) -> Sequence[Recorded]:
+        """The events of one stream beyond a version, in order; () when there are none."""
+        ...
+
+    async def read_all(self, after_position: int, limit: int) -> Sequence[Recorded]:
+        """The next events of the whole log, in position order, at most `limit`."""
+        ...
+
+    async def head(self) -> int:
+        """The last position; 0 for an empty log."""
+        ...
+
+    async def command_record(self, key: str) -> CommandRecord | None:
+        """What was stored under an idempotency key."""
+        ...
+
+    async def wait_beyond(self, position: int, timeout_s: float) -> None:
+        """Return as soon as the log may hold more than `position`, or after `timeout_s`; never raises for time."""
+        ...
+
+    async def close(self) -> None:
+        """Flush what is queued, then let go of every connection and thread."""
+        ...
+
+
+class FeedMoved(Exception):
+    """The feed's last position is not the one the page follows: another relay was faster, or a tail was lost."""
+
+
+class EventFeed(Protocol):
+    """The fenced copy of the log that others follow; its sequence is the log's position."""
+
+    async def last_position(self) -> int | None:
+        """The position of the last event in the feed; None when the feed does not exist."""
+        ...
+
+    async def create(self, first_position: int) -> None:
+        """Make the feed anew, so that its next event is `first_position`. A feed that exists is left as it is."""
+        ...
+
+    async def publish(self, page: Sequence[Recorded]) -> None:
+        """Append one page (consecutive positions) as a whole. Raises `FeedMoved`; then nothing was appended."""
+        ...
+
+    def follow(self, after_position: int, *, categories: Sequence[str] = ()) -> AsyncIterator[Sequence[Recorded]]:
+        """Batches of events beyond a position, in order, for ever; without `categories` every event.
+
+        Reconnects by itself. Yields what the feed has: a hole (a feed that begins later, or lost its tail and was
+        refilled) is for the caller to see by the positions. An empty batch says: nothing new for a while.
+        """
+        ...
+
+
+class Work(msgspec.Struct, frozen=True, kw_only=True):
+    """A step of an execution that is ready to run.
+
+    turn  how often the step was scheduled; with the delivery number of the queue it tells an old claim from a new one
+    """
+
+    execution_id: str
+    step: str
+    turn: int
+    queue: str = "default"
+
+
+class Delivery(Protocol):
+    """A piece of work, leased. The lease ends by itself unless `extend` is called within the queue's lease time."""
+
+    @property
+    def work(self) -> Work: ...
+
+    @property
+    def number(self) -> int:
+        """1 for the first delivery of this work; more after a lease was lost or the work was handed back."""
+        ...
+
+    async def extend(self) -> None:
+        """Keep the lease (JetStream's in-progress)."""
+        ...
+
+    async def done(self) -> None:
+        """The work has ended, one way or another: never deliver it again."""
+        ...
+
+    async def hand_back(self, delay_s: float = 0) -> None:
+        """Let another runner take it."""
+        ...
+
+
+class WorkQueue(Protocol):
+    """Steps that wait for a runner: each is leased to one, and comes again when the lease is lost."""
+
+    async def enqueue(self, work: Work) -> None:
+        """At least once; the same (execution, step, turn) within the queue's window only once."""
+        ...
+
+    async def take(self, queues: Sequence[str], timeout_s: float) -> Delivery | None:
+        """The next piece of work from any of the queues, or None after `timeout_s`."""
+        ...
+
+
+class Clock(Protocol):
+    """Time and ids, so that tests can hold both still."""
+
+    def now(self) -> datetime:
+        """UTC, aware."""
+        ...
+
+    def new_id(self) -> str:
+        """A UUIDv7, as text: sorts by time of creation."""
+        ...
+
+
+Handler = Callable[[bytes], Awaitable[bytes]]
+"""Answers one request of the command channel: JSON in, JSON out. Never raises for what a client sent."""
