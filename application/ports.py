@@ -50,7 +50,7 @@ class Append(msgspec.Struct, frozen=True, kw_only=True):
 
     stream, expected_version  the stream and the version it must be at (0: it must not exist)
     events                    at least one
-    guards                    other streams that the decision rests on, each with the version it must still be at
+    guards                    other streams that the decision rests on, and the version each must still be at
     record                    stored with the events when the caller gave an idempotency key
     """
 
@@ -80,7 +80,7 @@ class Replayed(Exception):
 
 
 class EventLog(Protocol):
-    """The one truth. Positions 1..n without a hole; commit order is position order; acknowledged means durable."""
+    """The one truth. Positions 1..n without a hole, in commit order; acknowledged means durable."""
 
     async def append(self, append: Append) -> Appended:
         """Commit one command's events, in a group with whatever else waits.
@@ -107,7 +107,7 @@ class EventLog(Protocol):
         ...
 
     async def wait_beyond(self, position: int, timeout_s: float) -> None:
-        """Return as soon as the log may hold more than `position`, or after `timeout_s`; never raises for time."""
+        """Return as soon as the log may hold more than `position`, or after `timeout_s`."""
         ...
 
     async def close(self) -> None:
@@ -116,7 +116,7 @@ class EventLog(Protocol):
 
 
 class FeedMoved(Exception):
-    """The feed's last position is not the one the page follows: another relay was faster, or a tail was lost."""
+    """The page does not follow the feed's last position: another relay was faster, or a tail was lost."""
 
 
 class EventFeed(Protocol):
@@ -127,18 +127,20 @@ class EventFeed(Protocol):
         ...
 
     async def create(self, first_position: int) -> None:
-        """Make the feed anew, so that its next event is `first_position`. A feed that exists is left as it is."""
+        """Make the feed, so that its next event is `first_position`. One that exists is left as it is."""
         ...
 
     async def publish(self, page: Sequence[Recorded]) -> None:
-        """Append one page (consecutive positions) as a whole. Raises `FeedMoved`; then nothing was appended."""
+        """Append one page (consecutive positions) as a whole, or raise `FeedMoved` and append nothing."""
         ...
 
-    def follow(self, after_position: int, *, categories: Sequence[str] = ()) -> AsyncIterator[Sequence[Recorded]]:
+    def follow(
+        self, after_position: int, *, categories: Sequence[str] = ()
+    ) -> AsyncIterator[Sequence[Recorded]]:
         """Batches of events beyond a position, in order, for ever; without `categories` every event.
 
-        Reconnects by itself. Yields what the feed has: a hole (a feed that begins later, or lost its tail and was
-        refilled) is for the caller to see by the positions. An empty batch says: nothing new for a while.
+        Reconnects by itself. Yields what the feed has: a hole (a feed that begins later) is for the caller to
+        see by the positions. An empty batch says: nothing new for a while.
         """
         ...
 
@@ -146,7 +148,7 @@ class EventFeed(Protocol):
 class Work(msgspec.Struct, frozen=True, kw_only=True):
     """A step of an execution that is ready to run.
 
-    turn  how often the step was scheduled; with the delivery number of the queue it tells an old claim from a new one
+    turn  how often the step was scheduled; with the queue's delivery number it tells an old claim from a new one
     """
 
     execution_id: str
@@ -156,7 +158,7 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Delivery(Protocol):
-    """A piece of work, leased. The lease ends by itself unless `extend` is called within the queue's lease time."""
+    """A piece of work, leased. The lease ends by itself unless `extend` is called within the lease time."""
 
     @property
     def work(self) -> Work: ...

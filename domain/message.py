@@ -1,6 +1,7 @@
-"""The shapes that travel: commands going in, events coming out, the envelope that records them, and the aggregate triple.
+"""The shapes that travel: commands in, events out, the envelope that records them, the aggregate triple.
 
-Imported by every other module of the house. Its one rule: nothing here knows a clock, an id generator or a wire.
+Imported by every other module of the house. Its one rule: nothing here knows a clock, an id generator or a
+wire.
 """
 
 from __future__ import annotations
@@ -25,9 +26,11 @@ class Command(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", forbi
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", omit_defaults=True):
-    """A fact, in the past tense. Its msgspec tag (`execution.cancelled`) is what is stored, and is never renamed.
+    """A fact, in the past tense. Its msgspec tag (`execution.cancelled`) is what is stored, and is never
+    renamed.
 
-    A field added with a default is compatible; any other change is a new tag (`execution.cancelled.v2`) and an
+    A field added with a default is compatible; any other change is a new tag (`execution.cancelled.v2`) and
+    an
     upcaster in `domain.registry`. Fields that equal their default are left out of the stored bytes.
     """
 
@@ -97,9 +100,10 @@ E = TypeVar("E", bound=Event)
 
 @dataclass(frozen=True, slots=True)
 class Aggregate(Generic[S, C, E]):
-    """A decider: where it starts, what it decides, how it changes (after J. Chassaing, "Functional Event Sourcing Decider").
+    """A decider: where it starts, what it decides, how it changes (J. Chassaing, "The Decider", 2021).
 
-    decide  holds every rule; returns the new events, () when the wish is already fulfilled, or raises `Rejected`
+    decide  holds every rule; returns the new events, () when the wish is already fulfilled, or raises
+            `Rejected`
     evolve  holds no rule; total over the aggregate's events
     """
 
@@ -107,5 +111,5 @@ class Aggregate(Generic[S, C, E]):
     initial: S
     decide: Callable[[S, C], tuple[E, ...]]
     evolve: Callable[[S, E], S]
-    commands: tuple[type[C], ...]
-    events: tuple[type[E], ...]
+    commands: tuple[type[Command], ...]
+    events: tuple[type[Event], ...]

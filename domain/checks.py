@@ -1,0 +1,147 @@
+"""Every check of a workflow document against itself and the catalogue; finds all faults, not the first.
+
+Called by the command path before anything is stored. Its one rule: a fault names the field by JSON pointer
+(RFC 6901) and says what was expected there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from domain import graph
+from domain.catalog import Catalog
+from domain.definition import PLACEHOLDER, Definition, Task
+from domain.errors import Fault
+
+
+def pointer(*parts: str | int) -> str:
+    """`pointer("tasks", "a/b", 0)` is `/tasks/a~1b/0`."""
+    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in parts)
+
+
+def definition_faults(definition: Definition, catalog: Catalog) -> tuple[Fault, ...]:
+    """All faults of a document whose shape is already right; () when it can be stored."""
+    return (
+        *agent_faults(definition, catalog),
+        *task_faults(definition, catalog),
+        *step_faults(definition),
+        *crew_faults(definition),
+        *placeholder_faults(definition),
+    )
+
+
+def agent_faults(definition: Definition, catalog: Catalog) -> Iterator[Fault]:
+    for name, agent in definition.agents.items():
+        if agent.model and not catalog.has_model(agent.model):
+            yield Fault(
+                pointer("agents", name, "model"),
+                f"unknown model {agent.model!r}; expected one of the catalogue or of a provider in it: "
+                + ", ".join(catalog.providers),
+            )
+        yield from tool_faults(agent.tools, catalog, ("agents", name, "tools"))
+    if any(agent.model is None for agent in definition.agents.values()) and catalog.default_model is None:
+        yield Fault("/agents", "an agent names no model and the catalogue has no default; expected a model")
+
+
+def tool_faults(tools: Iterable[str], catalog: Catalog, at: tuple[str, ...]) -> Iterator[Fault]:
+    for index, tool in enumerate(tools):
+        if tool not in catalog.tools:
+            known = ", ".join(sorted(catalog.tools)) or "none is there yet"
+            yield Fault(pointer(*at, index), f"unknown tool {tool!r}; expected one of: {known}")
+
+
+def task_faults(definition: Definition, catalog: Catalog) -> Iterator[Fault]:
+    for name, task in definition.tasks.items():
+        if task.agent not in definition.agents:
+            yield unknown("agent", task.agent, definition.agents, pointer("tasks", name, "agent"))
+        for index, other in enumerate(task.context or ()):
+            if other not in definition.tasks:
+                yield unknown("task", other, definition.tasks, pointer("tasks", name, "context", index))
+        if task.output_schema and task.output_schema not in (
+            known := {**catalog.schemas, **definition.schemas}
+        ):
+            yield unknown("schema", task.output_schema, known, pointer("tasks", name, "output_schema"))
+        yield from tool_faults(task.tools or (), catalog, ("tasks", name, "tools"))
+    if tangled := graph.cycle({name: task.context or () for name, task in definition.tasks.items()}):
+        yield Fault("/tasks", f"the contexts of {', '.join(tangled)} form a cycle; expected none")
+
+
+def unknown(kind: str, name: str, known: Iterable[str], at: str) -> Fault:
+    return Fault(at, f"unknown {kind} {name!r}; expected one of: {', '.join(sorted(known))}")
+
+
+def step_faults(definition: Definition) -> Iterator[Fault]:
+    seen: dict[str, str] = {}
+    for name, step in definition.steps.items():
+        at = ("after", "all") if not isinstance(step.after, tuple) else ("after",)
+        for index, before in enumerate(step.predecessors):
+            if before not in definition.steps:
+                yield unknown("step", before, definition.steps, pointer("steps", name, *at, index))
+        for index, task in enumerate(step.crew.tasks):
+            where = pointer("steps", name, "crew", "tasks", index)
+            if task not in definition.tasks:
+                yield unknown("task", task, definition.tasks, where)
+            elif task in seen:
+                yield Fault(where, f"task {task!r} is already part of step {seen[task]!r}; expected it once")
+            seen[task] = name
+    if tangled := graph.cycle({name: step.predecessors for name, step in definition.steps.items()}):
+        yield Fault("/steps", f"the steps {', '.join(tangled)} wait for each other; expected no cycle")
+    for task in definition.tasks if definition.steps else ():
+        if task not in seen:
+            yield Fault(pointer("tasks", task), "is part of no step; expected a step that has it in its crew")
+
+
+def crew_faults(definition: Definition) -> Iterator[Fault]:
+    """What CrewAI itself demands of one crew, and which outputs a task can see from its place in the
+    graph."""
+    links = {name: step.predecessors for name, step in definition.graph.items()}
+    step_of = {task: name for name, step in definition.graph.items() for task in step.crew.tasks}
+    for name, step in definition.graph.items():
+        order = [task for task in step.crew.tasks if task in definition.tasks]
+        before = graph.ancestors(links, name)
+        for index, task in enumerate(order):
+            for place, other in enumerate(definition.tasks[task].context or ()):
+                earlier = (
+                    other in order[:index] if step_of.get(other) == name else step_of.get(other) in before
+                )
+                if other in definition.tasks and not earlier:
+                    at = pointer("tasks", task, "context", place)
+                    yield Fault(at, f"task {other!r} does not come before {task!r}; expected an earlier task")
+        yield from async_faults([(task, definition.tasks[task]) for task in order])
+
+
+def async_faults(order: list[tuple[str, Task]]) -> Iterator[Fault]:
+    """CrewAI's two rules: a crew ends with at most one async task, and an async task can not wait for the
+    async
+    tasks right before it."""
+    tail: list[str] = []
+    for name, task in order:
+        if not task.async_execution:
+            tail = []
+            continue
+        for index, other in enumerate(task.context or ()):
+            if other in tail:
+                at = pointer("tasks", name, "context", index)
+                yield Fault(at, f"{other!r} runs beside {name!r}; expected a task that has ended by then")
+        tail.append(name)
+    if len(tail) > 1:
+        at = pointer("tasks", tail[-1], "async_execution")
+        yield Fault(at, "more than one async task ends the crew; expected a task that waits for them")
+
+
+def placeholder_faults(definition: Definition) -> Iterator[Fault]:
+    for at, text in prompts(definition):
+        for name in dict.fromkeys(PLACEHOLDER.findall(text)):
+            if name not in definition.inputs:
+                known = ", ".join(sorted(definition.inputs)) or "no input is declared"
+                yield Fault(at, f"placeholder {{{name}}} has no input; expected one of: {known}")
+
+
+def prompts(definition: Definition) -> Iterator[tuple[str, str]]:
+    """Every text in which a placeholder is replaced, with its pointer."""
+    for name, agent in definition.agents.items():
+        for field in ("role", "goal", "backstory"):
+            yield pointer("agents", name, field), getattr(agent, field)
+    for name, task in definition.tasks.items():
+        for field in ("description", "expected_output"):
+            yield pointer("tasks", name, field), getattr(task, field)

@@ -1,0 +1,140 @@
+"""The workflow document: agents, tasks and steps, in CrewAI's own field names.
+
+Written by people (JSON or YAML), checked whole by `domain.checks`, pinned by every execution. Its one rule:
+every field here is enforced by the runner or by `decide`; what is not a field is refused by name.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+import msgspec
+
+Json = Annotated[object, msgspec.Meta(description="any JSON value", extra_json_schema={})]
+"""Any JSON value, decoded."""
+
+Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_-]{0,63}$")]
+Title = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+Text = Annotated[str, msgspec.Meta(min_length=1, max_length=20_000)]
+ModelName = Annotated[
+    str,
+    msgspec.Meta(pattern=r"^[a-z0-9_]+/[^\s\x00]{1,190}$", description="provider/model, as litellm has it"),
+]
+JsonSchema = dict[str, Json]
+
+PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_-]*)\}")
+"""`{ticket}` in a prompt stands for the input of that name (CrewAI's own pattern)."""
+
+SINGLE_STEP = "crew"
+"""The name of the step of a document that gives no steps."""
+
+
+class Agent(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Who works on tasks.
+
+    model     None: the catalogue's default model
+    tools     names of the catalogue
+    max_iter  model calls for one task before the agent has to answer, 1..100
+    """
+
+    role: Title
+    goal: Text
+    backstory: Text
+    model: ModelName | None = None
+    tools: tuple[Name, ...] = ()
+    max_iter: Annotated[int, msgspec.Meta(ge=1, le=100)] = 20
+
+
+class Task(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """One piece of work.
+
+    context          tasks whose outputs the agent sees; None: all earlier tasks of its crew, () none
+    tools            for this task, in place of the agent's own
+    output_schema    the name of a JSON Schema that the output must be an instance of
+    async_execution  run beside the tasks that follow
+    """
+
+    description: Text
+    expected_output: Text
+    agent: Name
+    context: tuple[Name, ...] | None = None
+    tools: tuple[Name, ...] | None = None
+    output_schema: Name | None = None
+    async_execution: bool = False
+
+
+class Crew(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Tasks that one runner works through, in this order."""
+
+    tasks: Annotated[tuple[Name, ...], msgspec.Meta(min_length=1, max_length=100)]
+    process: Literal["sequential"] = "sequential"
+
+
+class AllOf(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The step waits for every one of these."""
+
+    all: Annotated[tuple[Name, ...], msgspec.Meta(min_length=1)]
+
+
+class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A node of the graph. Without `after` it begins at once; a list means all of them."""
+
+    crew: Crew
+    after: tuple[Name, ...] | AllOf = ()
+
+    @property
+    def predecessors(self) -> tuple[str, ...]:
+        """The steps that must be completed before this one begins."""
+        return self.after.all if isinstance(self.after, AllOf) else self.after
+
+
+class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Bounds of an execution. max_attempts: how often a step may be begun when runners die under it,
+    1..100."""
+
+    max_attempts: Annotated[int, msgspec.Meta(ge=1, le=100)] = 3
+
+
+class Definition(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A whole workflow document.
+
+    inputs   JSON Schema by input name; a `default` makes the input optional
+    steps    left out: one step, `crew`, of all the tasks in their order
+    schemas  JSON Schemas by name; those of the catalogue are copied in when the document is saved, so that a
+             version never changes
+    """
+
+    name: Title
+    agents: Annotated[dict[Name, Agent], msgspec.Meta(min_length=1, max_length=100)]
+    tasks: Annotated[dict[Name, Task], msgspec.Meta(min_length=1, max_length=200)]
+    description: Annotated[str, msgspec.Meta(max_length=20_000)] = ""
+    inputs: Annotated[dict[Name, JsonSchema], msgspec.Meta(max_length=100)] = {}
+    steps: Annotated[dict[Name, Step], msgspec.Meta(max_length=200)] = {}
+    limits: Limits = Limits()
+    schemas: Annotated[dict[Name, JsonSchema], msgspec.Meta(max_length=100)] = {}
+
+    @property
+    def graph(self) -> dict[str, Step]:
+        """The steps, with the single step of a document that gives none."""
+        return self.steps or {SINGLE_STEP: Step(crew=Crew(tasks=tuple(self.tasks)))}
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The model names that agents ask for, each once, in order."""
+        return tuple(dict.fromkeys(a.model for a in self.agents.values() if a.model))
+
+    def tools_of(self, task: Task) -> tuple[str, ...]:
+        """The tools an agent may use for a task: the task's own list where it has one, else the agent's."""
+        return task.tools if task.tools is not None else self.agents[task.agent].tools
+
+
+def execution_name(definition: Definition) -> str:
+    """A name for a run: the workflow and the roles that work on it, at most 100 characters, always the same.
+
+    >>> execution_name(blog)  # doctest: +SKIP
+    'Blog production: Researcher, Writer, Editor'
+    """
+    roles = dict.fromkeys(definition.agents[task.agent].role.strip() for task in definition.tasks.values())
+    full = " ".join(f"{definition.name}: {', '.join(roles)}".split())
+    return full if len(full) <= 100 else full[:99].rstrip(" ,:") + "…"
