@@ -15,6 +15,9 @@ from typing import Protocol
 
 import msgspec
 
+from domain.catalog import Model
+from domain.definition import Definition, Json
+from domain.execution import Progress, StepCompleted, StepFailed, TaskOutput
 from domain.message import Metadata, Recorded
 
 MAX_EVENT_BYTES = 256 * 1024
@@ -148,7 +151,7 @@ class EventFeed(Protocol):
 class Work(msgspec.Struct, frozen=True, kw_only=True):
     """A step of an execution that is ready to run.
 
-    turn  how often the step was scheduled; with the queue's delivery number it tells an old claim from a new one
+    turn  how often the step was scheduled; with the delivery number it tells an old claim from a new one
     """
 
     execution_id: str
@@ -190,6 +193,54 @@ class WorkQueue(Protocol):
 
     async def take(self, queues: Sequence[str], timeout_s: float) -> Delivery | None:
         """The next piece of work from any of the queues, or None after `timeout_s`."""
+        ...
+
+
+class Assignment(msgspec.Struct, frozen=True, kw_only=True):
+    """All that a runner needs to run one step; it never asks a database.
+
+    attempt  the fencing number that every report of this run carries
+    outputs  by task, of the steps that are completed
+    """
+
+    execution_id: str
+    step: str
+    attempt: int
+    definition: Definition
+    inputs: dict[str, Json]
+    models: dict[str, Model]
+    default_model: str | None = None
+    outputs: dict[str, TaskOutput] = {}
+    tenant: str = "default"
+
+
+class Stopped(BaseException):
+    """The attempt has no authority any more (cancelled, outdated, finished): stop, report nothing.
+
+    A BaseException, so that no `except Exception` between a model call and the engine swallows it.
+    """
+
+
+class Reporter(Protocol):
+    """Where an engine says what happens, from its event loop."""
+
+    async def record(self, *entries: Progress) -> None:
+        """Returns when the entries are in the log. Raises `Stopped`. Calls of one step queue and go together."""
+        ...
+
+    def tokens(self, call: str, text: str) -> None:
+        """A piece of a streamed answer: transient, may be lost, never an event. Safe from any thread."""
+        ...
+
+
+class CrewEngine(Protocol):
+    """Runs the crew of one step."""
+
+    async def run(self, assignment: Assignment, reporter: Reporter) -> StepCompleted | StepFailed:
+        """Report tasks and calls as they happen; return how the step ended (the caller reports that).
+
+        Raises `Stopped` when a report did. On cancellation of the task it stops at the next call.
+        """
         ...
 
 

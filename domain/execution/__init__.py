@@ -1,0 +1,107 @@
+"""The life of one run, in the five parts of an aggregate: commands, events, unions, state, decide and evolve.
+
+One stream holds it all, down to every model call and tool call. Commands come from the API (request, cancel),
+from runners (start a step, record progress) and from the dispatcher (schedule again what a lost queue
+forgot).
+"""
+
+from domain.execution.commands import (
+    CancelExecution,
+    ExecutionCommands,
+    RecordProgress,
+    RequestExecution,
+    RescheduleStep,
+    StartStep,
+)
+from domain.execution.decide import decide
+from domain.execution.events import (
+    Content,
+    ExecutionCancelled,
+    ExecutionCompleted,
+    ExecutionEvents,
+    ExecutionFailed,
+    ExecutionRequested,
+    Failure,
+    ModelCallCompleted,
+    ModelCallFailed,
+    ModelCallStarted,
+    Progress,
+    StepCompleted,
+    StepFailed,
+    StepScheduled,
+    StepStarted,
+    TaskCompleted,
+    TaskFailed,
+    TaskOutput,
+    TaskStarted,
+    ToolCallCompleted,
+    ToolCallFailed,
+    ToolCallStarted,
+)
+from domain.execution.state import Execution, Status, StepState, StepStatus, evolve
+from domain.message import Aggregate
+
+EXECUTION = Aggregate(
+    category="execution",
+    initial=Execution(),
+    decide=decide,
+    evolve=evolve,
+    commands=(RequestExecution, StartStep, RecordProgress, RescheduleStep, CancelExecution),
+    events=(
+        ExecutionRequested,
+        StepScheduled,
+        StepStarted,
+        TaskStarted,
+        TaskCompleted,
+        TaskFailed,
+        ModelCallStarted,
+        ModelCallCompleted,
+        ModelCallFailed,
+        ToolCallStarted,
+        ToolCallCompleted,
+        ToolCallFailed,
+        StepCompleted,
+        StepFailed,
+        ExecutionCompleted,
+        ExecutionFailed,
+        ExecutionCancelled,
+    ),
+)
+
+__all__ = [
+    "EXECUTION",
+    "CancelExecution",
+    "Content",
+    "Execution",
+    "ExecutionCancelled",
+    "ExecutionCommands",
+    "ExecutionCompleted",
+    "ExecutionEvents",
+    "ExecutionFailed",
+    "ExecutionRequested",
+    "Failure",
+    "ModelCallCompleted",
+    "ModelCallFailed",
+    "ModelCallStarted",
+    "Progress",
+    "RecordProgress",
+    "RequestExecution",
+    "RescheduleStep",
+    "StartStep",
+    "Status",
+    "StepCompleted",
+    "StepFailed",
+    "StepScheduled",
+    "StepStarted",
+    "StepState",
+    "StepStatus",
+    "TaskCompleted",
+    "TaskFailed",
+    "TaskOutput",
+    "TaskStarted",
+    "ToolCallCompleted",
+    "ToolCallFailed",
+    "ToolCallStarted",
+    "decide",
+    "evolve",
+]

@@ -1,0 +1,74 @@
+"""What can be wished of an execution, and by whom."""
+
+from __future__ import annotations
+
+from typing import Annotated, TypeAlias
+
+import msgspec
+
+from domain.catalog import Model
+from domain.definition import Definition, Json
+from domain.execution.events import Progress
+from domain.message import Command
+
+
+class ExecutionCommand(Command, frozen=True):
+    execution_id: str
+
+    @property
+    def stream(self) -> str:
+        return f"execution-{self.execution_id}"
+
+
+class RequestExecution(ExecutionCommand, frozen=True, tag="RequestExecution"):
+    """From the API: run this definition. Already checked: the definition, and the inputs against it."""
+
+    name: str
+    definition: Definition
+    inputs: dict[str, Json]
+    models: dict[str, Model]
+    default_model: str | None = None
+    workflow_id: str | None = None
+    workflow_version: int | None = None
+
+
+class StartStep(ExecutionCommand, frozen=True, tag="StartStep"):
+    """From a runner that was leased the step. delivery: 1.. within the turn; a later one outdates an
+    earlier."""
+
+    step: str
+    turn: int
+    delivery: int
+    runner: str
+
+
+class RecordProgress(ExecutionCommand, frozen=True, tag="RecordProgress"):
+    """From the runner of an attempt: what happened since its last report, in order.
+
+    after  how many entries of this attempt were reported before; makes a repeated report harmless
+    """
+
+    step: str
+    attempt: int
+    after: int
+    entries: Annotated[tuple[Progress, ...], msgspec.Meta(min_length=1)]
+
+
+class RescheduleStep(ExecutionCommand, frozen=True, tag="RescheduleStep"):
+    """From the dispatcher: the queue may have forgotten the step's turn; a new turn outdates every lease
+    of it."""
+
+    step: str
+    turn: int
+    reason: str
+
+
+class CancelExecution(ExecutionCommand, frozen=True, tag="CancelExecution"):
+    """From a person or a system."""
+
+    reason: Annotated[str, msgspec.Meta(max_length=2_000)] = ""
+
+
+ExecutionCommands: TypeAlias = (
+    RequestExecution | StartStep | RecordProgress | RescheduleStep | CancelExecution
+)

@@ -1,0 +1,212 @@
+"""What can have happened to an execution. Tags are stored and never renamed."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import msgspec
+
+from domain.catalog import Model
+from domain.definition import Definition, Json
+from domain.message import Event
+
+
+class Content(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A text that a call sent or received.
+
+    digest        SHA-256 (hex) of the whole text, UTF-8
+    size_bytes    of the whole text
+    text          the text, or its beginning
+    is_truncated  `text` is only the beginning
+    """
+
+    digest: str
+    size_bytes: int
+    text: str
+    is_truncated: bool = False
+
+
+class Failure(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Why something failed. code: stable, snake_case, for programs; message: for people."""
+
+    code: str
+    message: str
+    task: str | None = None
+
+
+class TaskOutput(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a task produced: its text and, where a schema was asked for, the instance of it."""
+
+    text: str
+    structured: Json = None
+
+
+class ExecutionRequested(Event, frozen=True, tag="execution.requested"):
+    """Everything the run needs is pinned here; later changes of workflow or catalogue do not reach it.
+
+    workflow_id, workflow_version  None for an inline definition
+    models                         the catalogue's entries for the models that the agents use
+    default_model                  for agents that name none
+    """
+
+    name: str
+    definition: Definition
+    inputs: dict[str, Json]
+    models: dict[str, Model]
+    default_model: str | None = None
+    workflow_id: str | None = None
+    workflow_version: int | None = None
+
+
+class StepScheduled(Event, frozen=True, tag="execution.step_scheduled"):
+    """The step may run now. turn: 1 the first time; more when it was scheduled again. reason: why again."""
+
+    step: str
+    turn: int
+    reason: str | None = None
+
+
+class StepStarted(Event, frozen=True, tag="execution.step_started"):
+    """A runner has the step. attempt: the fencing number, 1.. per step; delivery: which lease of the turn."""
+
+    step: str
+    turn: int
+    delivery: int
+    attempt: int
+    runner: str
+
+
+class StepEvent(Event, frozen=True):
+    """What a runner reports from within a step; `attempt` says on whose authority."""
+
+    step: str
+    attempt: int
+
+
+class TaskStarted(StepEvent, frozen=True, tag="execution.task_started"):
+    task: str
+    agent: str
+
+
+class TaskCompleted(StepEvent, frozen=True, tag="execution.task_completed"):
+    task: str
+    output: TaskOutput
+    duration_ms: int
+
+
+class TaskFailed(StepEvent, frozen=True, tag="execution.task_failed"):
+    task: str
+    failure: Failure
+    duration_ms: int
+
+
+class ModelCallStarted(StepEvent, frozen=True, tag="execution.model_call_started"):
+    """Intent: the request is about to be sent. call: its id within the execution; request: messages as
+    JSON."""
+
+    call: str
+    model: str
+    request: Content
+    task: str | None = None
+    agent: str | None = None
+
+
+class ModelCallCompleted(StepEvent, frozen=True, tag="execution.model_call_completed"):
+    """model: the one that answered. response: text, or tool calls as JSON. Tokens as the provider counted
+    them."""
+
+    call: str
+    model: str
+    response: Content
+    prompt_tokens: int
+    completion_tokens: int
+    cost_usd: float
+    duration_ms: int
+    task: str | None = None
+
+
+class ModelCallFailed(StepEvent, frozen=True, tag="execution.model_call_failed"):
+    call: str
+    failure: Failure
+    duration_ms: int
+    task: str | None = None
+
+
+class ToolCallStarted(StepEvent, frozen=True, tag="execution.tool_call_started"):
+    """Intent: the tool is about to run. arguments: as JSON."""
+
+    call: str
+    tool: str
+    arguments: Content
+    task: str | None = None
+    agent: str | None = None
+
+
+class ToolCallCompleted(StepEvent, frozen=True, tag="execution.tool_call_completed"):
+    call: str
+    tool: str
+    result: Content
+    duration_ms: int
+    task: str | None = None
+
+
+class ToolCallFailed(StepEvent, frozen=True, tag="execution.tool_call_failed"):
+    """The tool raised; the agent sees the message and goes on."""
+
+    call: str
+    tool: str
+    failure: Failure
+    duration_ms: int
+    task: str | None = None
+
+
+class StepCompleted(StepEvent, frozen=True, tag="execution.step_completed"):
+    """outputs: by task of the step's crew. output: the last task's."""
+
+    output: TaskOutput
+    outputs: dict[str, TaskOutput] = {}
+
+
+class StepFailed(StepEvent, frozen=True, tag="execution.step_failed"):
+    failure: Failure
+
+
+class ExecutionCompleted(Event, frozen=True, tag="execution.completed"):
+    """output: of the last step that no other comes after."""
+
+    output: TaskOutput
+
+
+class ExecutionFailed(Event, frozen=True, tag="execution.failed"):
+    failure: Failure
+    step: str | None = None
+
+
+class ExecutionCancelled(Event, frozen=True, tag="execution.cancelled"):
+    reason: str = ""
+
+
+Progress: TypeAlias = (
+    TaskStarted
+    | TaskCompleted
+    | TaskFailed
+    | ModelCallStarted
+    | ModelCallCompleted
+    | ModelCallFailed
+    | ToolCallStarted
+    | ToolCallCompleted
+    | ToolCallFailed
+    | StepCompleted
+    | StepFailed
+)
+"""What a runner may report."""
+
+ExecutionEvents: TypeAlias = (
+    ExecutionRequested
+    | StepScheduled
+    | StepStarted
+    | Progress
+    | ExecutionCompleted
+    | ExecutionFailed
+    | ExecutionCancelled
+)

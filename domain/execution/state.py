@@ -1,0 +1,144 @@
+"""What is so of an execution now: enough to decide the next command, nothing more. `evolve` holds no rule."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import assert_never
+
+import msgspec
+
+from domain.definition import Definition
+from domain.execution.events import (
+    ExecutionCancelled,
+    ExecutionCompleted,
+    ExecutionEvents,
+    ExecutionFailed,
+    ExecutionRequested,
+    ModelCallCompleted,
+    ModelCallFailed,
+    ModelCallStarted,
+    StepCompleted,
+    StepFailed,
+    StepScheduled,
+    StepStarted,
+    TaskCompleted,
+    TaskFailed,
+    TaskOutput,
+    TaskStarted,
+    ToolCallCompleted,
+    ToolCallFailed,
+    ToolCallStarted,
+)
+
+
+class Status(StrEnum):
+    """An execution's status, as clients see it."""
+
+    PENDING = "PENDING"
+    RUNNING = "RUNNING"
+    COMPLETED = "COMPLETED"
+    FAILED = "FAILED"
+    CANCELLED = "CANCELLED"
+
+    @property
+    def is_terminal(self) -> bool:
+        return self not in (Status.PENDING, Status.RUNNING)
+
+
+class StepStatus(StrEnum):
+    SCHEDULED = "scheduled"
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+
+
+class StepState(msgspec.Struct, frozen=True):
+    """One step of the graph that was scheduled at least once.
+
+    recorded  entries that the current attempt has reported
+    """
+
+    status: StepStatus
+    turn: int
+    delivery: int = 0
+    attempt: int = 0
+    runner: str = ""
+    recorded: int = 0
+
+
+class Execution(msgspec.Struct, frozen=True):
+    """request: None before the execution is requested. outputs: by task, of completed steps."""
+
+    status: Status | None = None
+    request: ExecutionRequested | None = None
+    steps: dict[str, StepState] = {}
+    outputs: dict[str, TaskOutput] = {}
+
+    @property
+    def definition(self) -> Definition:
+        """The pinned document; the execution must have been requested."""
+        assert self.request is not None  # noqa: S101 - for the type checker; decide has refused it by now
+        return self.request.definition
+
+    @property
+    def is_open(self) -> bool:
+        return self.status is not None and not self.status.is_terminal
+
+
+def evolve(state: Execution, event: ExecutionEvents) -> Execution:
+    match event:
+        case (
+            TaskStarted()
+            | TaskCompleted()
+            | TaskFailed()
+            | ModelCallStarted()
+            | ModelCallCompleted()
+            | ModelCallFailed()
+            | ToolCallStarted()
+            | ToolCallCompleted()
+            | ToolCallFailed()
+        ):
+            return recorded(state, event.step)
+        case StepScheduled():
+            before = state.steps.get(event.step)
+            attempt = before.attempt if before else 0
+            return with_step(
+                state, event.step, StepState(StepStatus.SCHEDULED, turn=event.turn, attempt=attempt)
+            )
+        case StepStarted():
+            running = StepState(
+                StepStatus.RUNNING, event.turn, event.delivery, event.attempt, runner=event.runner
+            )
+            return Execution(
+                Status.RUNNING, state.request, {**state.steps, event.step: running}, state.outputs
+            )
+        case StepCompleted():
+            done = recorded(state, event.step, StepStatus.COMPLETED)
+            return Execution(done.status, done.request, done.steps, {**done.outputs, **event.outputs})
+        case StepFailed():
+            return recorded(state, event.step, StepStatus.FAILED)
+        case ExecutionRequested():
+            return Execution(Status.PENDING, event)
+        case ExecutionCompleted():
+            return with_status(state, Status.COMPLETED)
+        case ExecutionFailed():
+            return with_status(state, Status.FAILED)
+        case ExecutionCancelled():
+            return with_status(state, Status.CANCELLED)
+        case _:
+            assert_never(event)
+
+
+def recorded(state: Execution, step: str, status: StepStatus = StepStatus.RUNNING) -> Execution:
+    """One more entry of the step's current attempt."""
+    old = state.steps[step]
+    new = StepState(status, old.turn, old.delivery, old.attempt, old.runner, old.recorded + 1)
+    return with_step(state, step, new)
+
+
+def with_step(state: Execution, step: str, new: StepState) -> Execution:
+    return Execution(state.status, state.request, {**state.steps, step: new}, state.outputs)
+
+
+def with_status(state: Execution, status: Status) -> Execution:
+    return Execution(status, state.request, state.steps, state.outputs)

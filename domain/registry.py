@@ -1,0 +1,37 @@
+"""All aggregates, and the way from stored bytes to an event.
+
+Called wherever events are read. Its one rule: a tag that this release does not know raises, and is never
+skipped.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import msgspec
+
+from domain.catalog import CATALOG, CatalogCommands, CatalogEvents
+from domain.errors import UnknownEvent
+from domain.execution import EXECUTION, ExecutionCommands, ExecutionEvents
+from domain.message import Event, Recorded, tag_of
+from domain.workflow import WORKFLOW, WorkflowCommands, WorkflowEvents
+
+AnyEvent: TypeAlias = CatalogEvents | WorkflowEvents | ExecutionEvents
+AnyCommand: TypeAlias = CatalogCommands | WorkflowCommands | ExecutionCommands
+
+EVENT_TYPES: dict[str, type[Event]] = {
+    tag_of(event): event for aggregate in (CATALOG, WORKFLOW, EXECUTION) for event in aggregate.events
+}
+"""Every stored tag and its class."""
+
+_DECODERS = {tag: msgspec.json.Decoder(event) for tag, event in EVENT_TYPES.items()}
+
+
+def event_of(recorded: Recorded) -> Event:
+    """The event of an envelope. Raises `UnknownEvent` for a tag or a body that this release can not read."""
+    try:
+        return _DECODERS[recorded.tag].decode(recorded.body)
+    except KeyError:
+        raise UnknownEvent(f"position {recorded.position}: unknown event {recorded.tag!r}") from None
+    except msgspec.DecodeError as error:
+        raise UnknownEvent(f"position {recorded.position}: unreadable {recorded.tag!r}: {error}") from error
