@@ -225,7 +225,7 @@ class Reporter(Protocol):
     """Where an engine says what happens, from its event loop."""
 
     async def record(self, *entries: Progress) -> None:
-        """Returns when the entries are in the log. Raises `Stopped`. Calls of one step queue and go together."""
+        """Returns when the entries are in the log; those that wait go together. Raises `Stopped`."""
         ...
 
     def tokens(self, call: str, text: str) -> None:

@@ -1,0 +1,203 @@
+"""From what a person wrote to a definition that can run: templates, shape, meaning; all faults at once.
+
+Called by `application.requests` while a command is prepared. Its one rule: what passes here runs as written;
+what does not is named by JSON pointer, and nothing is stored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+from typing import Any, TypeGuard
+
+import jsonschema
+import msgspec
+
+from domain.catalog import Catalog
+from domain.checks import definition_faults, pointer
+from domain.definition import Definition, Json, JsonSchema
+from domain.errors import Fault, Invalid, TooLarge
+
+MAX_DEFINITION_BYTES = 128 * 1024
+"""A document above this, as JSON with its schemas, is refused: it travels in one event (256 KiB)."""
+
+PROMPTS = {"agents": ("role", "goal", "backstory"), "tasks": ("description", "expected_output")}
+"""Where a document may say `{template: <name>}` in place of a text."""
+
+REFUSED_KEYWORDS = ("pattern", "patternProperties", "$dynamicRef", "$recursiveRef")
+"""JSON Schema keywords that could stall a process (regular expressions) or loop."""
+
+
+def read_definition(document: object, catalog: Catalog) -> Definition:
+    """The definition that a document describes, with the catalogue's texts and schemas copied in.
+
+    Raises `Invalid` with every fault, `TooLarge` above `MAX_DEFINITION_BYTES`.
+    """
+    faults: list[Fault] = []
+    document = with_templates(document, catalog, faults)
+    faults.extend(shape_faults(document))
+    check(faults)
+    definition = msgspec.convert(document, type=Definition)
+    faults.extend(definition_faults(definition, catalog))
+    faults.extend(schemas_faults(definition))
+    check(faults)
+    definition = with_schemas(definition, catalog)
+    if (size := len(msgspec.json.encode(definition))) > MAX_DEFINITION_BYTES:
+        raise TooLarge(f"the definition has {size} bytes as JSON; expected at most {MAX_DEFINITION_BYTES}")
+    return definition
+
+
+def check(faults: list[Fault]) -> None:
+    if faults:
+        count = "one fault" if len(faults) == 1 else f"{len(faults)} faults"
+        raise Invalid(
+            f"the request has {count}; the first: {faults[0].pointer} {faults[0].message}", (*faults,)
+        )
+
+
+def with_templates(document: object, catalog: Catalog, faults: list[Fault]) -> object:
+    """The document with each `{template: <name>}` replaced by the catalogue's text."""
+    if not is_object(document):
+        return document
+    result = dict(document)
+    for section, fields in PROMPTS.items():
+        items = result.get(section)
+        if not is_object(items):
+            continue
+        result[section] = {
+            name: {
+                key: text_of(value, pointer(section, name, key), catalog, faults)
+                for key, value in item.items()
+            }
+            if is_object(item) and any(is_object(item.get(field)) for field in fields)
+            else item
+            for name, item in items.items()
+        }
+    return result
+
+
+def text_of(value: object, at: str, catalog: Catalog, faults: list[Fault]) -> object:
+    if not is_object(value) or set(value) != {"template"}:
+        return value
+    name = value["template"]
+    if isinstance(name, str) and name in catalog.templates:
+        return catalog.templates[name].text
+    known = ", ".join(sorted(catalog.templates)) or "none is there yet"
+    faults.append(Fault(at, f"unknown template {name!r}; expected one of: {known}"))
+    return "unknown template"
+
+
+def is_object(value: object) -> TypeGuard[dict[str, Any]]:
+    return isinstance(value, dict)
+
+
+def with_schemas(definition: Definition, catalog: Catalog) -> Definition:
+    """The definition with the catalogue's schemas that its tasks name: it depends on nothing outside."""
+    named = {task.output_schema for task in definition.tasks.values() if task.output_schema}
+    copied = {name: catalog.schemas[name].schema for name in sorted(named - definition.schemas.keys())}
+    return msgspec.structs.replace(definition, schemas={**definition.schemas, **copied})
+
+
+@cache
+def definition_validator() -> jsonschema.Draft202012Validator:
+    return jsonschema.Draft202012Validator(msgspec.json.schema(Definition))
+
+
+def shape_faults(document: object) -> Iterator[Fault]:
+    """Where a document is not of the `Definition`'s shape; each unknown or missing field by its pointer."""
+    for error in definition_validator().iter_errors(document):
+        yield from faults_of(error)
+
+
+def faults_of(error: jsonschema.ValidationError, *base: str) -> Iterator[Fault]:
+    """What a JSON Schema validator found, in the words of the API."""
+    at = pointer(*base, *error.absolute_path)
+    schema: dict[str, Any] = error.schema if isinstance(error.schema, dict) else {}
+    match error.validator:
+        case "additionalProperties" if schema.get("additionalProperties") is False:
+            known = ", ".join(schema.get("properties", {})) or "none"
+            for key in dict(error.instance):  # type: ignore[arg-type]
+                if key not in schema.get("properties", {}):
+                    yield Fault(at + pointer(key), f"unknown field; expected one of: {known}")
+        case "required":
+            for key in schema["required"]:
+                if is_object(error.instance) and key not in error.instance and repr(key) in error.message:
+                    yield Fault(at + pointer(key), "is missing")
+        case "anyOf":
+            kinds = ", ".join(str(option.get("type", "an object of its own")) for option in schema["anyOf"])
+            yield Fault(at, f"expected one of: {kinds}")
+        case "pattern":
+            name = (
+                "name"
+                if error.absolute_schema_path and "propertyNames" in error.absolute_schema_path
+                else "text"
+            )
+            yield Fault(at, f"{name} {shown(error.instance)} does not match {schema['pattern']}")
+        case _:
+            yield Fault(at, error.message if len(error.message) <= 300 else f"{error.message[:300]}…")
+
+
+def shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:79]}…"
+
+
+def schemas_faults(definition: Definition) -> Iterator[Fault]:
+    """The JSON Schemas within a document: of the inputs, with their defaults, and of the outputs."""
+    for name, schema in definition.inputs.items():
+        faults = tuple(schema_faults(schema, "inputs", name))
+        yield from faults
+        if not faults and "default" in schema:
+            for error in jsonschema.Draft202012Validator(schema).iter_errors(schema["default"]):
+                yield from faults_of(error, "inputs", name, "default")
+    for name, schema in definition.schemas.items():
+        yield from schema_faults(schema, "schemas", name)
+        if schema.get("type") != "object":
+            yield Fault(pointer("schemas", name, "type"), "expected 'object': an output is an object")
+
+
+def schema_faults(schema: JsonSchema, *at: str) -> Iterator[Fault]:
+    """Where a JSON Schema is not one (draft 2020-12), or uses what is refused here."""
+    validator = jsonschema.Draft202012Validator(jsonschema.Draft202012Validator.META_SCHEMA)
+    for error in validator.iter_errors(schema):
+        yield Fault(pointer(*at, *error.absolute_path), f"is not a JSON Schema: {error.message[:300]}")
+    for path, key, value in keywords(schema, at):
+        if key in REFUSED_KEYWORDS:
+            yield Fault(pointer(*path, key), f"{key} is not available here; expected a schema without it")
+        if key == "$ref" and not str(value).startswith("#"):
+            yield Fault(pointer(*path, key), "expected a reference within the schema (#/...)")
+
+
+def keywords(value: object, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], str, object]]:
+    """Every key of every object within, with the path to it; the names of properties are not keywords."""
+    if isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from keywords(item, (*path, str(index)))
+    if not is_object(value):
+        return
+    for key, item in value.items():
+        yield path, key, item
+        if key in ("properties", "$defs") and is_object(item):
+            for name, schema in item.items():
+                yield from keywords(schema, (*path, key, name))
+        elif key not in ("default", "const", "enum", "examples"):
+            yield from keywords(item, (*path, key))
+
+
+def read_inputs(definition: Definition, inputs: dict[str, Json]) -> dict[str, Json]:
+    """The inputs, defaults filled in. Raises `Invalid`: a fault for each that is missing, unknown or wrong."""
+    faults: list[Fault] = []
+    for name in inputs:
+        if name not in definition.inputs:
+            known = ", ".join(definition.inputs) or "none"
+            faults.append(Fault(pointer("inputs", name), f"unknown input; expected one of: {known}"))
+    filled = {name: schema["default"] for name, schema in definition.inputs.items() if "default" in schema}
+    filled.update(inputs)
+    for name, schema in definition.inputs.items():
+        if name not in filled:
+            faults.append(Fault(pointer("inputs", name), "is missing; expected a value for this input"))
+        elif name in inputs:
+            for error in jsonschema.Draft202012Validator(schema).iter_errors(filled[name]):
+                faults.extend(faults_of(error, "inputs", name))
+    check(faults)
+    return filled

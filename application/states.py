@@ -1,0 +1,112 @@
+"""States of streams for the command path: folded once, remembered, and proved by the append that rests on
+them.
+
+Called by `application.commands` only. Its one rule: a remembered state is never trusted to refuse, only to
+append: the log compares the versions of everything that a decision has read.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar
+
+from application.ports import EventLog
+from domain.catalog import CATALOG
+from domain.execution import EXECUTION, RequestExecution
+from domain.message import Aggregate, Command
+from domain.registry import AnyCommand, event_of
+from domain.workflow import WORKFLOW, CreateWorkflow
+
+REMEMBERED_STREAMS = 10_000
+
+_BY_CATEGORY: dict[str, Aggregate[Any, Any, Any]] = {
+    aggregate.category: aggregate for aggregate in (CATALOG, WORKFLOW, EXECUTION)
+}
+_BY_COMMAND: dict[type[Command], Aggregate[Any, Any, Any]] = {
+    command: aggregate for aggregate in _BY_CATEGORY.values() for command in aggregate.commands
+}
+_CREATES = (RequestExecution, CreateWorkflow)
+
+S = TypeVar("S")
+
+
+def aggregate_of(command: AnyCommand) -> Aggregate[Any, Any, Any]:
+    """The aggregate that decides on a command."""
+    return _BY_COMMAND[type(command)]
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot(Generic[S]):
+    """A stream's state at a version; position is that of its last event."""
+
+    state: S
+    version: int = 0
+    position: int = 0
+
+
+class Reads(Protocol):
+    """States that a decision rests on; the append is refused when one of them has moved."""
+
+    async def of(self, aggregate: Aggregate[S, Any, Any], entity_id: str) -> S: ...
+
+
+Preparation: TypeAlias = Callable[[Reads], Awaitable[AnyCommand]]
+"""Makes the command from states it reads; made again on every try."""
+
+
+class StreamStates:
+    """Folded streams, the most recently used remembered. States are frozen, so sharing them is safe."""
+
+    def __init__(self, log: EventLog, limit: int = REMEMBERED_STREAMS) -> None:
+        self._log = log
+        self._limit = limit
+        self._known: OrderedDict[str, Snapshot[Any]] = OrderedDict()
+
+    async def load(self, stream: str, *, fresh: bool) -> Snapshot[Any]:
+        known = self._known.get(stream)
+        if known and not fresh:
+            self._known.move_to_end(stream)
+            return known
+        aggregate = _BY_CATEGORY[stream.partition("-")[0]]
+        snapshot = known or Snapshot(aggregate.initial)
+        state, last = snapshot.state, None
+        for last in await self._log.read_stream(stream, after_version=snapshot.version):
+            state = aggregate.evolve(state, event_of(last))
+        if last:
+            snapshot = Snapshot(state, last.version, last.position)
+            self.remember(stream, snapshot)
+        return snapshot
+
+    def remember(self, stream: str, snapshot: Snapshot[Any]) -> None:
+        known = self._known.get(stream)
+        if known is None or known.version < snapshot.version:
+            self._known[stream] = snapshot
+        self._known.move_to_end(stream)
+        while len(self._known) > self._limit:
+            self._known.popitem(last=False)
+
+
+class Try:
+    """One try: its reads, each remembered as a guard. Fresh: everything read came from the log just now."""
+
+    def __init__(self, streams: StreamStates, *, fresh: bool) -> None:
+        self._streams = streams
+        self.is_fresh = fresh
+        self.read: dict[str, int] = {}
+
+    async def of(self, aggregate: Aggregate[S, Any, Any], entity_id: str) -> S:
+        stream = f"{aggregate.category}-{entity_id}"
+        snapshot: Snapshot[S] = await self._streams.load(stream, fresh=self.is_fresh)
+        self.read[stream] = snapshot.version
+        return snapshot.state
+
+    async def target(self, command: AnyCommand) -> Snapshot[Any]:
+        """The state that decides; a stream that the command begins is empty until the log objects."""
+        if not self.is_fresh and isinstance(command, _CREATES):
+            return Snapshot(aggregate_of(command).initial)
+        return await self._streams.load(command.stream, fresh=self.is_fresh)
+
+    def guards(self, own: str) -> tuple[tuple[str, int], ...]:
+        return tuple((stream, version) for stream, version in self.read.items() if stream != own)

