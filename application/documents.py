@@ -185,7 +185,7 @@ def keywords(value: object, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, 
 
 
 def read_inputs(definition: Definition, inputs: dict[str, Json]) -> dict[str, Json]:
-    """The inputs, defaults filled in. Raises `Invalid`: a fault for each that is missing, unknown or wrong."""
+    """The inputs, defaults filled in. Raises `Invalid`: each that is missing, unknown or wrong."""
     faults: list[Fault] = []
     for name in inputs:
         if name not in definition.inputs:
