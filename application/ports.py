@@ -151,13 +151,18 @@ class EventFeed(Protocol):
 class Work(msgspec.Struct, frozen=True, kw_only=True):
     """A step of an execution that is ready to run.
 
-    turn  how often the step was scheduled; with the delivery number it tells an old claim from a new one
+    turn           how often the step was scheduled; with the delivery number it tells old from new claims
+    tenant, *_id   of the event that scheduled the step; everything that the runner reports carries them on
     """
 
     execution_id: str
     step: str
     turn: int
     queue: str = "default"
+    tenant: str = "default"
+    correlation_id: str | None = None
+    causation_id: str | None = None
+    traceparent: str | None = None
 
 
 class Delivery(Protocol):
@@ -200,7 +205,7 @@ class Assignment(msgspec.Struct, frozen=True, kw_only=True):
     """All that a runner needs to run one step; it never asks a database.
 
     attempt  the fencing number that every report of this run carries
-    outputs  by task, of the steps that are completed
+    outputs  by task of an earlier step: those that this step's tasks have as context
     """
 
     execution_id: str
@@ -218,7 +223,12 @@ class Stopped(BaseException):
     """The attempt has no authority any more (cancelled, outdated, finished): stop, report nothing.
 
     A BaseException, so that no `except Exception` between a model call and the engine swallows it.
+    is_over: the work itself has ended too; otherwise somebody else may have it, and acknowledges it.
     """
+
+    def __init__(self, reason: str, *, is_over: bool = False) -> None:
+        super().__init__(reason)
+        self.is_over = is_over
 
 
 class Reporter(Protocol):

@@ -116,20 +116,27 @@ def outcome(state: Execution, command: RecordProgress, entry: Progress) -> tuple
         raise Rejected("RecordProgress is not allowed after the step's end")
     match entry:
         case StepCompleted():
-            return (entry, *after_step(evolve(state, entry), entry))
+            check_outputs(state, entry.step)
+            return (entry, *after_step(evolve(state, entry)))
         case StepFailed(failure=failure):
             return (entry, ExecutionFailed(failure=failure, step=entry.step))
         case _:
             return (entry,)
 
 
-def after_step(state: Execution, completed: StepCompleted) -> tuple[ExecutionEvents, ...]:
+def check_outputs(state: Execution, step: str) -> None:
+    missing = [task for task in state.definition.graph[step].crew.tasks if task not in state.outputs]
+    if missing:
+        raise Rejected(f"StepCompleted is not allowed: task {missing[0]!r} has no output")
+
+
+def after_step(state: Execution) -> tuple[ExecutionEvents, ...]:
     """The steps that can run now; the execution's end when none is left."""
     if any(step not in done_steps(state) for step in state.definition.graph):
         return scheduled(state)
     last = graph.last_node(links(state))
     task = state.definition.graph[last].crew.tasks[-1]
-    return (ExecutionCompleted(output=state.outputs.get(task, completed.output)),)
+    return (ExecutionCompleted(output=state.outputs[task]),)
 
 
 def reschedule_step(state: Execution, command: RescheduleStep) -> tuple[ExecutionEvents, ...]:

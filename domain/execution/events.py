@@ -161,10 +161,7 @@ class ToolCallFailed(StepEvent, frozen=True, tag="execution.tool_call_failed"):
 
 
 class StepCompleted(StepEvent, frozen=True, tag="execution.step_completed"):
-    """outputs: by task of the step's crew. output: the last task's."""
-
-    output: TaskOutput
-    outputs: dict[str, TaskOutput] = {}
+    """The crew is through; what its tasks produced stands in their own events."""
 
 
 class StepFailed(StepEvent, frozen=True, tag="execution.step_failed"):

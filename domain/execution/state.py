@@ -67,7 +67,7 @@ class StepState(msgspec.Struct, frozen=True):
 
 
 class Execution(msgspec.Struct, frozen=True):
-    """request: None before the execution is requested. outputs: by task, of completed steps."""
+    """request: None before the execution is requested. outputs: by task, the newest attempt's."""
 
     status: Status | None = None
     request: ExecutionRequested | None = None
@@ -89,7 +89,6 @@ def evolve(state: Execution, event: ExecutionEvents) -> Execution:
     match event:
         case (
             TaskStarted()
-            | TaskCompleted()
             | TaskFailed()
             | ModelCallStarted()
             | ModelCallCompleted()
@@ -112,9 +111,11 @@ def evolve(state: Execution, event: ExecutionEvents) -> Execution:
             return Execution(
                 Status.RUNNING, state.request, {**state.steps, event.step: running}, state.outputs
             )
+        case TaskCompleted():
+            outputs = {**state.outputs, event.task: event.output}
+            return recorded(Execution(state.status, state.request, state.steps, outputs), event.step)
         case StepCompleted():
-            done = recorded(state, event.step, StepStatus.COMPLETED)
-            return Execution(done.status, done.request, done.steps, {**done.outputs, **event.outputs})
+            return recorded(state, event.step, StepStatus.COMPLETED)
         case StepFailed():
             return recorded(state, event.step, StepStatus.FAILED)
         case ExecutionRequested():
