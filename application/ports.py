@@ -193,7 +193,11 @@ class WorkQueue(Protocol):
     """Steps that wait for a runner: each is leased to one, and comes again when the lease is lost."""
 
     async def enqueue(self, work: Work) -> None:
-        """At least once; the same (execution, step, turn) within the queue's window only once."""
+        """Add work; nothing happens while the queue holds the same (execution, step, turn) already."""
+        ...
+
+    async def incarnation(self) -> str:
+        """Changes when the queue's store was lost and made anew."""
         ...
 
     async def take(self, queues: Sequence[str], timeout_s: float) -> Delivery | None:

@@ -1,0 +1,170 @@
+"""Dispatcher: turns the feed into work for runners, and tells them when an execution has ended.
+
+Called by `kasal dispatcher`. Safe to run several times over: the queue keeps a turn of a step once, and a
+claim that comes twice is refused by the log. What the queue has forgotten (its store was lost) is found again in
+the read tables.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol, TypeVar
+
+import msgspec
+import structlog
+
+from application.commands import CommandHandler, Context
+from application.ports import EventFeed, Work, WorkQueue
+from domain.errors import KasalError
+from domain.execution import (
+    ExecutionCancelled,
+    ExecutionCompleted,
+    ExecutionFailed,
+    RescheduleStep,
+    StepScheduled,
+)
+from domain.message import Recorded, tag_of
+from domain.registry import event_of
+
+log = structlog.get_logger()
+
+QUEUE_WATCH_S = 2.0
+
+SCHEDULED = tag_of(StepScheduled)
+ENDED = frozenset(tag_of(event) for event in (ExecutionCompleted, ExecutionFailed, ExecutionCancelled))
+
+
+class OpenStep(msgspec.Struct, frozen=True, kw_only=True):
+    """A step that the read tables show as scheduled or running, of an execution that has not ended."""
+
+    tenant: str
+    execution_id: str
+    step: str
+    turn: int
+    is_running: bool
+    queue: str = "default"
+
+
+class OpenSteps(Protocol):
+    """The read tables' view of what is not finished."""
+
+    async def __call__(self) -> tuple[int, Sequence[OpenStep]]:
+        """(position that the view is true of, the open steps)."""
+        ...
+
+
+class Announce(Protocol):
+    """Tells every runner that an execution has ended; transient, may be lost: the log refuses them anyway."""
+
+    async def __call__(self, execution_id: str) -> None: ...
+
+
+class Dispatcher:
+    """One of any number. `follow` and `watch_queue` run side by side for ever."""
+
+    def __init__(
+        self,
+        feed: EventFeed,
+        queue: WorkQueue,
+        commands: CommandHandler,
+        open_steps: OpenSteps,
+        announce: Announce,
+        *,
+        runners_are_gone: bool = False,
+    ) -> None:
+        """runners_are_gone: none can be alive yet (`kasal up` starts them all); do not wait for leases."""
+        self._feed = feed
+        self._queue = queue
+        self._commands = commands
+        self._open_steps = open_steps
+        self._announce = announce
+        self._runners_are_gone = runners_are_gone
+
+    async def run(self) -> None:
+        """Raises nothing but cancellation: what is away is waited for."""
+        position = await patiently(self._recover)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._follow(position))
+            tasks.create_task(self._watch_queue())
+
+    async def _follow(self, position: int) -> None:
+        async def follow() -> None:
+            nonlocal position
+            async for batch in self._feed.follow(position, categories=("execution",)):
+                await asyncio.gather(*map(self._dispatch, batch))
+                position = batch[-1].position if batch else position
+
+        await patiently(follow)
+
+    async def _dispatch(self, recorded: Recorded) -> None:
+        if recorded.tag == SCHEDULED:
+            await self._queue.enqueue(work_of(recorded))
+        elif recorded.tag in ENDED:
+            await self._announce(recorded.entity_id)
+
+    async def _watch_queue(self) -> None:
+        """A queue that was made anew has forgotten its work: recover."""
+        known = await patiently(self._queue.incarnation)
+        while True:
+            await asyncio.sleep(QUEUE_WATCH_S)
+            if (now := await patiently(self._queue.incarnation)) != known:
+                log.warning("the work queue was made anew; scheduling open steps again")
+                await patiently(self._recover)
+                known = now
+
+    async def _recover(self) -> int:
+        """Put every open step into the queue, which keeps a turn once. Returns the view's position."""
+        position, steps = await self._open_steps()
+        orphans = [step for step in steps if step.is_running and self._runners_are_gone]
+        await asyncio.gather(*map(self._reschedule, orphans))
+        await asyncio.gather(*(self._queue.enqueue(again(step)) for step in steps if step not in orphans))
+        self._runners_are_gone = False
+        return position
+
+    async def _reschedule(self, step: OpenStep) -> None:
+        command = RescheduleStep(
+            execution_id=step.execution_id, step=step.step, turn=step.turn, reason="its runner is gone"
+        )
+        await self._commands.handle(command, Context(actor="system:dispatcher", tenant=step.tenant))
+
+
+def work_of(recorded: Recorded) -> Work:
+    """The work that a `StepScheduled` event asks for, with the event as its cause."""
+    event = event_of(recorded)
+    assert isinstance(event, StepScheduled)  # noqa: S101 - its tag was compared
+    metadata = recorded.metadata
+    return Work(
+        execution_id=recorded.entity_id,
+        step=event.step,
+        turn=event.turn,
+        tenant=metadata.tenant,
+        correlation_id=metadata.correlation_id,
+        causation_id=metadata.event_id,
+        traceparent=metadata.traceparent,
+    )
+
+
+def again(step: OpenStep) -> Work:
+    return Work(
+        execution_id=step.execution_id,
+        step=step.step,
+        turn=step.turn,
+        queue=step.queue,
+        tenant=step.tenant,
+    )
+
+
+T = TypeVar("T")
+
+
+async def patiently(action: Callable[[], Awaitable[T]]) -> T:
+    """Again until it goes through, with growing pauses; what is away comes back."""
+    pause_s = 0.1
+    while True:
+        try:
+            return await action()
+        except (KasalError, OSError, TimeoutError) as error:
+            log.warning("dispatcher waits", error=str(error))
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, 2.0)
