@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 
+from application.ports import EventLog
+from infrastructure.event_log.opening import open_event_log
+from infrastructure.event_log.schema import migrate
 from tests.servers import postgres_database, postgres_server
 
 
@@ -21,3 +25,26 @@ def postgres_url(postgres_server_url: str) -> Iterator[str]:
     """A fresh, empty database; dropped after the test."""
     with postgres_database(postgres_server_url) as url:
         yield url
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path) -> str:
+    """A SQLite file that is not there yet."""
+    return f"sqlite:///{tmp_path / 'log.db'}"
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def event_log_url(request: pytest.FixtureRequest) -> str:
+    """An empty log, its tables made, on each database in turn."""
+    fixture = {"sqlite": "sqlite_url", "postgresql": "postgres_url"}[request.param]
+    url: str = request.getfixturevalue(fixture)
+    migrate(url)
+    return url
+
+
+@pytest.fixture
+async def event_log(event_log_url: str) -> AsyncIterator[EventLog]:
+    """The log at `event_log_url`, open."""
+    log = await open_event_log(event_log_url)
+    yield log
+    await log.close()

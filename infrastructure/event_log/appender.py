@@ -1,0 +1,212 @@
+"""Group commit: one task a process writes whatever queued while it was writing, in one transaction.
+
+Called by the SQLite and PostgreSQL adapters, which bring a `Writer`. Its one rule: the batch is invisible. A
+command is refused for its own reasons only, and a command that is answered is on disk.
+
+No timer: an idle appender writes at once, a busy one writes bigger batches. A lost connection leaves it open
+whether the batch was committed, so the batch is sent again: an append that rests on an expected version has
+one effect however often it is sent, and one that now conflicts is looked up by its own events.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+import structlog
+
+from application.ports import Append, Appended
+from domain.errors import KasalError, LogFull, LogUnavailable
+from infrastructure.event_log.deciding import Outcome, check
+from infrastructure.event_log.head_watch import HeadWatch
+
+SETTLE_WITHIN_S = 5.0
+"""A command that could not be brought to the database for so long is answered with `LogUnavailable`."""
+
+MAX_BATCH_BYTES = 8 * 2**20
+MAX_QUEUE_BYTES = 128 * 2**20
+
+log = structlog.get_logger()
+
+
+class ConnectionLost(Exception):
+    """A flush broke off: whether it was committed is not known."""
+
+
+class NotConnected(ConnectionLost):
+    """There was no connection to flush on: nothing was sent."""
+
+
+class FlushRefused(Exception):
+    """The database refused a flush: nothing was committed. `error` is the answer if one command was in it."""
+
+    def __init__(self, error: KasalError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+class Writer(Protocol):
+    """What a database does for the appender; used by one task, one call at a time."""
+
+    async def flush(self, batch: Sequence[Append]) -> Sequence[Outcome]:
+        """Decide and store a batch in one transaction; the outcomes in its order.
+
+        Connects first where there is no connection. Raises `ConnectionLost` or `FlushRefused`.
+        """
+        ...
+
+    async def landed(self, appends: Sequence[Append]) -> Sequence[Appended | None]:
+        """Where each command's own events are, found by stream, version and command id. Raises
+        `ConnectionLost`.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Let go of the connection."""
+        ...
+
+
+class Pending:
+    """A command that waits for its answer."""
+
+    __slots__ = ("answer", "append", "deadline", "size_bytes")
+
+    def __init__(self, append: Append, size_bytes: int, loop: asyncio.AbstractEventLoop) -> None:
+        self.append = append
+        self.size_bytes = size_bytes
+        self.answer: asyncio.Future[Appended] = loop.create_future()
+        self.deadline = loop.time() + SETTLE_WITHIN_S
+
+    def settle(self, outcome: Outcome | KasalError) -> None:
+        """Answer, unless the caller has gone."""
+        if self.answer.done():
+            return
+        if isinstance(outcome, Appended):
+            self.answer.set_result(outcome)
+        else:
+            self.answer.set_exception(outcome)
+
+    def give_up(self, reason: str, *, is_sent: bool) -> None:
+        """Answer that the log can not be reached, and whether the command may have been stored."""
+        doubt = "; whether the command was stored is not known" if is_sent else ""
+        self.settle(LogUnavailable(f"the event log can not be reached: {reason}{doubt}"))
+
+
+class Appender:
+    """The queue before a `Writer`, and the task that empties it."""
+
+    def __init__(self, writer: Writer, watch: HeadWatch, queue_limit: int) -> None:
+        self._writer = writer
+        self._watch = watch
+        self._queue_limit = queue_limit
+        self._queue: deque[Pending] = deque()
+        self._queued_bytes = 0
+        self._wake = asyncio.Event()
+        self._is_closing = False
+        self._loop = asyncio.get_running_loop()
+        self._task = self._loop.create_task(self._run(), name="event log appender")
+
+    async def append(self, append: Append) -> Appended:
+        """As `EventLog.append`."""
+        size_bytes = check(append)
+        if self._is_closing:
+            raise LogUnavailable("the event log is closed")
+        if len(self._queue) >= self._queue_limit or self._queued_bytes + size_bytes > MAX_QUEUE_BYTES:
+            raise LogFull("too many commands wait for the event log")
+        pending = Pending(append, size_bytes, self._loop)
+        self._queue.append(pending)
+        self._queued_bytes += size_bytes
+        self._wake.set()
+        return await pending.answer
+
+    async def close(self) -> None:
+        """Answer everyone who waits, then close the writer."""
+        self._is_closing = True
+        self._wake.set()
+        await asyncio.wait([self._task])
+        await self._writer.close()
+
+    async def _run(self) -> None:
+        while self._queue or not self._is_closing:
+            if not self._queue:
+                self._wake.clear()
+                await self._wake.wait()
+                continue
+            batch = self._take()
+            try:
+                await self._commit(batch, is_again=False)
+            except Exception as error:
+                log.exception("event log: a batch failed", commands=len(batch))
+                for pending in batch:
+                    pending.give_up(repr(error), is_sent=True)
+
+    def _take(self) -> list[Pending]:
+        batch: list[Pending] = []
+        size_bytes = 0
+        while self._queue and size_bytes < MAX_BATCH_BYTES:
+            pending = self._queue.popleft()
+            self._queued_bytes -= pending.size_bytes
+            size_bytes += pending.size_bytes
+            batch.append(pending)
+        return batch
+
+    async def _commit(self, batch: list[Pending], *, is_again: bool) -> None:
+        pauses = _back_off()
+        while batch := [pending for pending in batch if not pending.answer.done()]:
+            try:
+                outcomes = await self._flush(batch, is_again=is_again)
+            except ConnectionLost as lost:
+                if not isinstance(lost, NotConnected):
+                    is_again = True
+                self._expire(batch, lost, is_sent=is_again)
+                await asyncio.sleep(next(pauses))
+            except FlushRefused as refused:
+                return await self._one_by_one(batch, refused, is_again=is_again)
+            else:
+                return self._answer(batch, outcomes)
+        return None
+
+    async def _flush(self, batch: list[Pending], *, is_again: bool) -> Sequence[Outcome]:
+        appends = [pending.append for pending in batch]
+        outcomes = await self._writer.flush(appends)
+        return await self._with_landed(appends, outcomes) if is_again else outcomes
+
+    async def _with_landed(self, appends: list[Append], outcomes: Sequence[Outcome]) -> Sequence[Outcome]:
+        """A command that was sent before and is refused now may have been refused by its own first effect."""
+        refused = [append for append, o in zip(appends, outcomes, strict=True) if not isinstance(o, Appended)]
+        landed = iter(await self._writer.landed(refused) if refused else ())
+        return [o if isinstance(o, Appended) else next(landed) or o for o in outcomes]
+
+    async def _one_by_one(self, batch: list[Pending], refused: FlushRefused, *, is_again: bool) -> None:
+        if len(batch) == 1:
+            if is_again and isinstance(refused.error, LogUnavailable):
+                batch[0].give_up(str(refused.error), is_sent=True)
+            batch[0].settle(refused.error)
+            return
+        for pending in batch:
+            await self._commit([pending], is_again=is_again)
+
+    def _answer(self, batch: list[Pending], outcomes: Sequence[Outcome]) -> None:
+        for pending, outcome in zip(batch, outcomes, strict=True):
+            pending.settle(outcome)
+        self._watch.saw(max((o.position for o in outcomes if isinstance(o, Appended)), default=0))
+
+    def _expire(self, batch: list[Pending], lost: ConnectionLost, *, is_sent: bool) -> None:
+        now = self._loop.time()
+        for pending in batch:
+            if pending.deadline <= now:
+                pending.give_up(str(lost), is_sent=is_sent)
+        for pending in self._queue:
+            if pending.deadline <= now:
+                pending.give_up(str(lost), is_sent=False)
+        while self._queue and self._queue[0].answer.done():
+            self._queued_bytes -= self._queue.popleft().size_bytes
+
+
+def _back_off() -> Iterator[float]:
+    pause_s = 0.02
+    while True:
+        yield pause_s
+        pause_s = min(pause_s * 2, 0.5)

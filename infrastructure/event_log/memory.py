@@ -1,0 +1,66 @@
+"""The log in memory: the fake for unit tests, and the contract at its shortest. It ends with its process."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+from application.ports import Append, Appended, CommandRecord
+from domain.errors import LogUnavailable
+from domain.message import Recorded
+from infrastructure.event_log.deciding import Decider, check
+from infrastructure.event_log.head_watch import HeadWatch
+
+
+class MemoryEventLog:
+    """`application.ports.EventLog` on a list. An append has no await in it, so each is atomic."""
+
+    def __init__(self) -> None:
+        self._events: list[Recorded] = []
+        self._streams: dict[str, list[Recorded]] = defaultdict(list)
+        self._decider = Decider(versions={}, head=0, records={})
+        self._watch = HeadWatch(self.head, poll_every_s=1)
+        self._closed = False
+
+    async def append(self, append: Append) -> Appended:
+        if self._closed:
+            raise LogUnavailable("the event log is closed")
+        check(append)
+        outcome = self._decider.decide(append)
+        if not isinstance(outcome, Appended):
+            raise outcome
+        self._store(append)
+        self._watch.saw(outcome.position)
+        return outcome
+
+    def _store(self, append: Append) -> None:
+        for version, event in enumerate(append.events, append.expected_version + 1):
+            recorded = Recorded(
+                position=len(self._events) + 1,
+                stream=append.stream,
+                version=version,
+                tag=event.tag,
+                body=event.body,
+                metadata=event.metadata,
+            )
+            self._events.append(recorded)
+            self._streams[append.stream].append(recorded)
+
+    async def read_stream(self, stream: str, after_version: int = 0) -> Sequence[Recorded]:
+        return tuple(self._streams.get(stream, ())[after_version:])
+
+    async def read_all(self, after_position: int, limit: int) -> Sequence[Recorded]:
+        return tuple(self._events[after_position : after_position + limit])
+
+    async def head(self) -> int:
+        return len(self._events)
+
+    async def command_record(self, key: str) -> CommandRecord | None:
+        return self._decider.records.get(key)
+
+    async def wait_beyond(self, position: int, timeout_s: float) -> None:
+        await self._watch.wait_beyond(position, timeout_s)
+
+    async def close(self) -> None:
+        self._closed = True
+        await self._watch.close()

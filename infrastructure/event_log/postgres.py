@@ -1,0 +1,89 @@
+"""The log on PostgreSQL. Made by `opening.open_event_log`; the tables by `schema.migrate`.
+
+One connection writes (`postgres_writer.py`), one listens for growth, at most four read. Its one rule:
+positions become visible in their order, so that whoever reads on from the last one that it saw misses
+nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import cast
+
+import psycopg
+
+from application.ports import Append, Appended, CommandRecord
+from domain.errors import LogUnavailable
+from domain.message import Recorded
+from infrastructure.event_log.appender import Appender
+from infrastructure.event_log.deciding import MAX_VERSION, is_storable
+from infrastructure.event_log.head_watch import HeadWatch
+from infrastructure.event_log.postgres_arrays import Texts
+from infrastructure.event_log.postgres_connections import Readers, connect
+from infrastructure.event_log.postgres_writer import RECORDS_OF, PostgresWriter
+from infrastructure.event_log.rows import EVENTS, command_record, recorded
+
+POLL_EVERY_S = 1.0
+"""Behind NOTIFY, which a lost connection loses."""
+
+READ_STREAM = EVENTS + " WHERE originator_id = %s AND originator_version > %s ORDER BY originator_version"
+READ_ALL = EVENTS + " WHERE notification_id > %s ORDER BY notification_id LIMIT %s"
+READ_HEAD = "SELECT position FROM kasal_head"
+
+
+class PostgresEventLog:
+    """`application.ports.EventLog` on one database."""
+
+    def __init__(self, url: str, queue_limit: int) -> None:
+        self._url = url
+        self._readers = Readers(url)
+        self._watch = HeadWatch(self.head, POLL_EVERY_S)
+        self._appender = Appender(PostgresWriter(url), self._watch, queue_limit)
+        self._listener = asyncio.create_task(self._listen(), name="event log listener")
+
+    async def append(self, append: Append) -> Appended:
+        return await self._appender.append(append)
+
+    async def read_stream(self, stream: str, after_version: int = 0) -> Sequence[Recorded]:
+        if not is_storable(stream):
+            return ()
+        return await self._read(READ_STREAM, stream, min(after_version, MAX_VERSION))
+
+    async def read_all(self, after_position: int, limit: int) -> Sequence[Recorded]:
+        return await self._read(READ_ALL, min(after_position, MAX_VERSION), limit)
+
+    async def head(self) -> int:
+        rows = await self._readers.fetch(READ_HEAD)
+        return cast("int", rows[0][0])
+
+    async def command_record(self, key: str) -> CommandRecord | None:
+        if not is_storable(key):
+            return None
+        rows = await self._readers.fetch(RECORDS_OF, (Texts([key.encode()]),))
+        return command_record(rows[0]) if rows else None
+
+    async def wait_beyond(self, position: int, timeout_s: float) -> None:
+        await self._watch.wait_beyond(position, timeout_s)
+
+    async def close(self) -> None:
+        await self._appender.close()
+        self._listener.cancel()
+        await asyncio.wait([self._listener])
+        await self._watch.close()
+        await self._readers.close()
+
+    async def _read(self, query: str, *parameters: object) -> Sequence[Recorded]:
+        return tuple([recorded(row) for row in await self._readers.fetch(query, parameters)])
+
+    async def _listen(self) -> None:
+        """Hear of growth in other processes, for as long as the log is open."""
+        while True:
+            try:
+                async with await connect(self._url) as connection:
+                    await connection.execute("LISTEN kasal_events")
+                    self._watch.saw(await self.head())
+                    async for notification in connection.notifies():
+                        self._watch.saw(int(notification.payload))
+            except (psycopg.Error, LogUnavailable):
+                await asyncio.sleep(POLL_EVERY_S)

@@ -1,0 +1,140 @@
+"""The appender's hand on PostgreSQL: a batch goes out as arrays, one function call, one round trip, one
+commit.
+
+Called by the appender's task only. The rule of the log is in `migrations/versions/v0001_append.sql`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import cast
+
+import psycopg
+
+from application.ports import Append, Appended, CommandRecord, Replayed
+from domain.errors import Invalid, KasalError, LogUnavailable
+from infrastructure.event_log.appender import ConnectionLost, FlushRefused, NotConnected
+from infrastructure.event_log.deciding import Outcome, conflict
+from infrastructure.event_log.postgres_arrays import Ints, PgArray, Texts
+from infrastructure.event_log.postgres_batch import Columns
+from infrastructure.event_log.postgres_connections import Connection, connect, is_gone
+from infrastructure.event_log.rows import RECORDS, command_id, command_record
+
+FLUSH_TIMEOUT_S = 10
+
+APPEND = "SELECT * FROM kasal_append(%b,%b,%b,%b,%b,%b,%b,%b,%b,%b,%b,%b,%b,%b,%b,%b,%b,%b,%b)"
+
+LANDED = """
+    SELECT a.place, e.notification_id, e.metadata
+    FROM unnest(%b::text[], %b::bigint[]) WITH ORDINALITY AS a (stream, version, place)
+    CROSS JOIN LATERAL (
+        SELECT notification_id, metadata FROM kasal_events
+        WHERE originator_id = a.stream AND originator_version = a.version OFFSET 0
+    ) AS e
+"""
+
+RECORDS_OF = RECORDS + " WHERE key = ANY (%b)"
+
+APPENDED, CONFLICT, REPLAYED = 0, 1, 2
+
+POISONOUS = ("22", "23", "54", "P0")
+"""Classes of SQLSTATE that say the command can not be stored now or later; any other may pass."""
+
+
+class PostgresWriter:
+    """`appender.Writer` on one connection, made when it is first needed and again after a loss."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._connection: Connection | None = None
+
+    async def flush(self, batch: Sequence[Append]) -> Sequence[Outcome]:
+        columns = Columns(batch)
+        row = (await self._execute(APPEND, columns.parameters()))[0]
+        outcomes, versions, positions = cast("tuple[list[int], list[int], list[int]]", row)
+        records = await self._records([a for a, o in zip(batch, outcomes, strict=True) if o == REPLAYED])
+        return [
+            self._outcome(append, columns, records, *answer)
+            for append, answer in zip(batch, zip(outcomes, versions, positions, strict=True), strict=True)
+        ]
+
+    async def landed(self, appends: Sequence[Append]) -> Sequence[Appended | None]:
+        streams = Texts([append.stream.encode() for append in appends])
+        first_versions = Ints([append.expected_version + 1 for append in appends])
+        found: list[Appended | None] = [None] * len(appends)
+        rows = await self._execute(LANDED, (streams, first_versions))
+        for place, position, metadata in cast("list[tuple[int, int, str]]", rows):
+            append = appends[place - 1]
+            if command_id(metadata) == append.events[0].metadata.command_id:
+                more = len(append.events) - 1
+                found[place - 1] = Appended(append.expected_version + 1 + more, position + more)
+        return found
+
+    async def close(self) -> None:
+        if self._connection is not None:
+            connection, self._connection = self._connection, None
+            await connection.close()
+
+    @staticmethod
+    def _outcome(
+        append: Append,
+        columns: Columns,
+        records: dict[str, CommandRecord],
+        outcome: int,
+        version: int,
+        position: int,
+    ) -> Outcome:
+        if outcome == APPENDED:
+            return Appended(version, position)
+        if outcome == REPLAYED and append.record is not None:
+            return Replayed(records[append.record.key])
+        return conflict(append, columns.stream_at(position), version)
+
+    async def _records(self, replayed: list[Append]) -> dict[str, CommandRecord]:
+        keys = {append.record.key for append in replayed if append.record is not None}
+        if not keys:
+            return {}
+        rows = await self._execute(RECORDS_OF, (Texts([key.encode() for key in keys]),))
+        return {record.key: record for record in map(command_record, rows)}
+
+    async def _execute(self, query: str, parameters: Sequence[PgArray]) -> list[tuple[object, ...]]:
+        connection = await self._connected()
+        with self._judging(connection):
+            async with asyncio.timeout(FLUSH_TIMEOUT_S):
+                cursor = await connection.execute(query.encode(), parameters, binary=True)
+                return await cursor.fetchall()
+
+    async def _connected(self) -> Connection:
+        if self._connection is None:
+            try:
+                self._connection = await connect(self._url)
+            except psycopg.Error as error:
+                raise NotConnected(str(error)) from error
+        return self._connection
+
+    @contextmanager
+    def _judging(self, connection: Connection) -> Iterator[None]:
+        """Tell a broken connection from a refusal; the former is dropped."""
+        try:
+            yield
+        except TimeoutError as error:
+            self._drop(connection)
+            raise ConnectionLost("the database did not answer in time") from error
+        except psycopg.Error as error:
+            if is_gone(connection, error):
+                self._drop(connection)
+                raise ConnectionLost(str(error)) from error
+            raise FlushRefused(refusal(error)) from error
+
+    def _drop(self, connection: Connection) -> None:
+        self._connection = None
+        connection.pgconn.finish()
+
+
+def refusal(error: psycopg.Error) -> KasalError:
+    """What a caller is told when the database refused its command."""
+    if (error.sqlstate or "")[:2] in POISONOUS:
+        return Invalid(f"the event log refused the command: {error}")
+    return LogUnavailable(f"the event log could not store the command: {error}")

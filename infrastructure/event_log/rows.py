@@ -1,0 +1,57 @@
+"""The rows of the log's tables as the port's structs, and metadata as the text that a row holds.
+
+Called by both databases, whose columns are the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeAlias, cast
+
+import msgspec
+
+from application.ports import CommandRecord
+from domain.message import Metadata, Recorded
+
+EVENTS = "SELECT notification_id, originator_id, originator_version, topic, state, metadata FROM kasal_events"
+"""The columns in the order of `EventRow`."""
+
+RECORDS = "SELECT key, request_hash, command_id, response, version, position FROM kasal_commands"
+"""The columns in the order of `RecordRow`."""
+
+EventRow: TypeAlias = tuple[int, str, int, str, bytes, str]
+RecordRow: TypeAlias = tuple[str, str, str, bytes, int, int]
+
+encode_metadata = msgspec.json.Encoder().encode
+_decode_metadata = msgspec.json.Decoder(Metadata).decode
+
+
+def recorded(row: Sequence[object]) -> Recorded:
+    """The event that a row of `EVENTS` holds."""
+    position, stream, version, tag, body, metadata = cast("EventRow", row)
+    return Recorded(
+        position=position,
+        stream=stream,
+        version=version,
+        tag=tag,
+        body=body,
+        metadata=_decode_metadata(metadata),
+    )
+
+
+def command_record(row: Sequence[object]) -> CommandRecord:
+    """The record that a row of `RECORDS` holds."""
+    key, request_hash, command, response, version, position = cast("RecordRow", row)
+    return CommandRecord(
+        key=key,
+        request_hash=request_hash,
+        command_id=command,
+        response=response,
+        version=version,
+        position=position,
+    )
+
+
+def command_id(metadata: str) -> str:
+    """The command that caused an event."""
+    return _decode_metadata(metadata).command_id

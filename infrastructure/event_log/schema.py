@@ -1,0 +1,109 @@
+"""Makes and checks the durable tables of the log, by Alembic, on SQLite and PostgreSQL alike.
+
+Called by `kasal migrate`, by `kasal up` and by tests. Its one rule: a migration is one transaction under one
+lock, so that any number of processes may call `migrate` at once, and one that dies half-way leaves nothing
+behind.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
+
+import psycopg
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+
+from domain.errors import LogUnavailable
+from infrastructure.event_log.urls import is_memory, is_sqlite, sqlite_path
+
+SchemaState = Literal["current", "behind", "empty"]
+
+MIGRATIONS = Path(__file__).with_name("migrations")
+LOCK_TIMEOUT_S = 60
+"""How long a migration waits for another one."""
+
+POSTGRES_LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('kasal_schema', 0))"
+
+
+def migrate(url: str) -> None:
+    """Bring the tables to this release's version; does nothing where they are.
+
+    Raises `LogUnavailable` when the database can not be reached, or was made by a newer release.
+    """
+    if is_memory(url):
+        return
+    with _transaction(url) as connection:
+        if _state(connection) != "current":
+            config = _config()
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+
+
+def schema_state(url: str) -> SchemaState:
+    """Whether the tables are of this release, of an older one, or not there. Raises as `migrate` does."""
+    if is_memory(url):
+        return "current"
+    if is_sqlite(url) and not sqlite_path(url).exists():
+        return "empty"
+    with _transaction(url) as connection:
+        return _state(connection)
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    return config
+
+
+def _state(connection: sa.Connection) -> SchemaState:
+    context = MigrationContext.configure(connection, opts={"version_table": "kasal_schema"})
+    version = context.get_current_revision()
+    if version is None:
+        return "empty"
+    scripts = ScriptDirectory.from_config(_config())
+    if version not in {script.revision for script in scripts.walk_revisions()}:
+        raise LogUnavailable(f"the event log was made by a newer release of Kasal (schema {version})")
+    return "current" if version == scripts.get_current_head() else "behind"
+
+
+@contextmanager
+def _transaction(url: str) -> Iterator[sa.Connection]:
+    engine = _sqlite_engine(url) if is_sqlite(url) else _postgres_engine(url)
+    try:
+        with engine.begin() as connection:
+            if connection.dialect.name == "postgresql":
+                connection.exec_driver_sql(POSTGRES_LOCK)
+            yield connection
+    except (sa.exc.OperationalError, psycopg.OperationalError, sqlite3.OperationalError) as error:
+        raise LogUnavailable(f"the event log can not be reached: {error}") from error
+    finally:
+        engine.dispose()
+
+
+def _postgres_engine(url: str) -> sa.Engine:
+    return sa.create_engine(
+        "postgresql+psycopg://",
+        creator=lambda: psycopg.connect(url, options=f"-c lock_timeout={LOCK_TIMEOUT_S}s"),
+        poolclass=sa.NullPool,
+    )
+
+
+def _sqlite_engine(url: str) -> sa.Engine:
+    path = sqlite_path(url)
+    path.parent.mkdir(parents=True, exist_ok=True)
+
+    def connect() -> sqlite3.Connection:
+        connection = sqlite3.connect(path, timeout=LOCK_TIMEOUT_S, isolation_level=None)
+        connection.execute("PRAGMA journal_mode = WAL")
+        return connection
+
+    engine = sa.create_engine("sqlite://", creator=connect, poolclass=sa.NullPool)
+    sa.event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
+    return engine

@@ -1,0 +1,86 @@
+"""The log in a SQLite file. Made by `opening.open_event_log`; the tables by `schema.migrate`.
+
+One thread writes (`sqlite_writer.py`), two read on connections of their own, so that no read waits for a
+disk. Its one rule: other processes may write to the same file, so nothing that it holds is remembered here.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Concatenate, ParamSpec, TypeVar
+
+from application.ports import Append, Appended, CommandRecord
+from domain.errors import LogUnavailable
+from domain.message import Recorded
+from infrastructure.event_log.appender import Appender
+from infrastructure.event_log.deciding import MAX_VERSION, is_storable
+from infrastructure.event_log.head_watch import HeadWatch
+from infrastructure.event_log.rows import EVENTS, recorded
+from infrastructure.event_log.sqlite_connections import SqliteThreads
+from infrastructure.event_log.sqlite_writer import SqliteWriter, command_records
+
+POLL_EVERY_S = 0.25
+"""For what other processes write; our own appends wake at once."""
+
+READERS = 2
+
+READ_STREAM = EVENTS + " WHERE originator_id = ? AND originator_version > ? ORDER BY originator_version"
+READ_ALL = EVENTS + " WHERE notification_id > ? ORDER BY notification_id LIMIT ?"
+READ_HEAD = "SELECT position FROM kasal_head"
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class SqliteEventLog:
+    """`application.ports.EventLog` on one file."""
+
+    def __init__(self, path: Path, queue_limit: int) -> None:
+        self._readers = SqliteThreads(path, "event-log-reader", READERS)
+        self._watch = HeadWatch(self.head, POLL_EVERY_S)
+        self._appender = Appender(SqliteWriter(path), self._watch, queue_limit)
+
+    async def append(self, append: Append) -> Appended:
+        return await self._appender.append(append)
+
+    async def read_stream(self, stream: str, after_version: int = 0) -> Sequence[Recorded]:
+        if not is_storable(stream):
+            return ()
+        return await self._read(_events, READ_STREAM, (stream, min(after_version, MAX_VERSION)))
+
+    async def read_all(self, after_position: int, limit: int) -> Sequence[Recorded]:
+        return await self._read(_events, READ_ALL, (min(after_position, MAX_VERSION), limit))
+
+    async def head(self) -> int:
+        return await self._read(_head)
+
+    async def command_record(self, key: str) -> CommandRecord | None:
+        if not is_storable(key):
+            return None
+        return (await self._read(command_records, (key,))).get(key)
+
+    async def wait_beyond(self, position: int, timeout_s: float) -> None:
+        await self._watch.wait_beyond(position, timeout_s)
+
+    async def close(self) -> None:
+        await self._appender.close()
+        await self._watch.close()
+        await self._readers.close()
+
+    async def _read(
+        self, function: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        try:
+            return await self._readers.run(function, *args, **kwargs)
+        except sqlite3.Error as error:
+            raise LogUnavailable(f"the event log can not be read: {error}") from error
+
+
+def _events(connection: sqlite3.Connection, query: str, parameters: tuple[object, ...]) -> Sequence[Recorded]:
+    return tuple([recorded(row) for row in connection.execute(query, parameters).fetchall()])
+
+
+def _head(connection: sqlite3.Connection) -> int:
+    return int(connection.execute(READ_HEAD).fetchone()[0])

@@ -1,0 +1,170 @@
+"""The appender's hand on SQLite: a batch is read for, decided and written in one immediate transaction, on
+one thread.
+
+Called by the appender's task; `store` by the recorders too. Statements take a batch as one JSON array or as
+many rows: each step of a statement lets go of the interpreter's lock, and getting it back costs more than the
+step.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
+from pathlib import Path
+
+import msgspec
+
+from application.ports import Append, Appended, CommandRecord
+from domain.errors import Invalid, KasalError, LogUnavailable
+from infrastructure.event_log.appender import ConnectionLost, FlushRefused
+from infrastructure.event_log.deciding import Decider, Outcome, keys_of, streams_of
+from infrastructure.event_log.rows import RECORDS, command_id, command_record, encode_metadata
+from infrastructure.event_log.sqlite_connections import SqliteThreads
+
+NewRow = tuple[str, int, str, bytes, str]
+"""Stream, version, tag, body, metadata."""
+
+MAX_ROWS = 256
+"""In one INSERT."""
+
+STANDING = """
+    SELECT json_group_array(
+        coalesce((SELECT max(originator_version) FROM kasal_events WHERE originator_id = asked.value), 0)),
+        (SELECT position FROM kasal_head)
+    FROM json_each(?) AS asked
+"""
+RECORDS_OF = RECORDS + " WHERE key IN (SELECT value FROM json_each(?))"  # noqa: S608 -- constants only
+LANDED = (
+    "SELECT notification_id, metadata FROM kasal_events WHERE originator_id = ? AND originator_version = ?"
+)
+NEW_EVENTS = """
+    INSERT INTO kasal_events
+        (notification_id, originator_id, originator_version, topic, state, metadata)
+    VALUES
+"""
+NEW_RECORD = """
+    INSERT INTO kasal_commands (key, request_hash, command_id, response, version, position)
+    VALUES (?, ?, ?, ?, ?, ?)
+"""
+
+
+class SqliteWriter:
+    """`appender.Writer` on a thread of its own."""
+
+    def __init__(self, path: Path) -> None:
+        self._thread = SqliteThreads(path, "event-log-writer", 1)
+
+    async def flush(self, batch: Sequence[Append]) -> Sequence[Outcome]:
+        try:
+            return await self._thread.run(flush, batch)
+        except sqlite3.Error as error:
+            raise FlushRefused(refusal(error)) from error
+
+    async def landed(self, appends: Sequence[Append]) -> Sequence[Appended | None]:
+        try:
+            return await self._thread.run(landed, appends)
+        except sqlite3.Error as error:
+            raise ConnectionLost(str(error)) from error
+
+    async def close(self) -> None:
+        await self._thread.close()
+
+
+def refusal(error: sqlite3.Error) -> KasalError:
+    """What a caller is told when the database refused its command."""
+    if isinstance(error, sqlite3.IntegrityError | sqlite3.DataError | sqlite3.ProgrammingError):
+        return Invalid(f"the event log refused the command: {error}")
+    return LogUnavailable(f"the event log could not store the command: {error}")
+
+
+def flush(connection: sqlite3.Connection, batch: Sequence[Append]) -> Sequence[Outcome]:
+    """Decide and store a batch. Raises `ConnectionLost` when the commit failed, for then it may stand."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        outcomes = _decide_and_store(connection, batch)
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+    try:
+        connection.execute("COMMIT")
+    except sqlite3.Error as error:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise ConnectionLost(f"commit failed: {error}") from error
+    return outcomes
+
+
+def landed(connection: sqlite3.Connection, appends: Sequence[Append]) -> Sequence[Appended | None]:
+    """Where each command's own events are."""
+    return [_landed(connection, append) for append in appends]
+
+
+def command_records(connection: sqlite3.Connection, keys: Iterable[str]) -> dict[str, CommandRecord]:
+    """What is stored under the keys."""
+    rows = connection.execute(RECORDS_OF, (json.dumps(list(keys)),))
+    return {row[0]: command_record(row) for row in rows}
+
+
+def store(cursor: sqlite3.Connection | sqlite3.Cursor, rows: Sequence[NewRow]) -> int:
+    """Write events at the next positions, in the order given; the new head. The caller commits."""
+    (head,) = cursor.execute(
+        "UPDATE kasal_head SET position = position + ? RETURNING position", (len(rows),)
+    ).fetchone()
+    position = head - len(rows)
+    for chunk in _chunks(rows):
+        values: list[object] = []
+        for row in chunk:
+            position += 1
+            values += (position, *row)
+        cursor.execute(_insert(len(chunk)), values)
+    return int(head)
+
+
+def _decide_and_store(connection: sqlite3.Connection, batch: Sequence[Append]) -> Sequence[Outcome]:
+    keys = keys_of(batch)
+    records = command_records(connection, keys) if keys else {}
+    decider = Decider(*_standing(connection, list(streams_of(batch))), records)
+    outcomes = [decider.decide(append) for append in batch]
+    accepted = [append for append, o in zip(batch, outcomes, strict=True) if isinstance(o, Appended)]
+    if accepted:
+        store(connection, [row for append in accepted for row in _rows(append)])
+        new = [decider.records[append.record.key] for append in accepted if append.record is not None]
+        connection.executemany(NEW_RECORD, [msgspec.structs.astuple(record) for record in new])
+    return outcomes
+
+
+def _standing(connection: sqlite3.Connection, streams: list[str]) -> tuple[dict[str, int], int]:
+    versions, head = connection.execute(STANDING, (json.dumps(streams),)).fetchone()
+    return dict(zip(streams, json.loads(versions), strict=True)), head
+
+
+def _landed(connection: sqlite3.Connection, append: Append) -> Appended | None:
+    row = connection.execute(LANDED, (append.stream, append.expected_version + 1)).fetchone()
+    if row is None or command_id(row[1]) != append.events[0].metadata.command_id:
+        return None
+    more = len(append.events) - 1
+    return Appended(append.expected_version + 1 + more, row[0] + more)
+
+
+def _rows(append: Append) -> list[NewRow]:
+    return [
+        (append.stream, version, event.tag, event.body, encode_metadata(event.metadata).decode())
+        for version, event in enumerate(append.events, append.expected_version + 1)
+    ]
+
+
+def _chunks(rows: Sequence[NewRow]) -> Iterator[Sequence[NewRow]]:
+    """Powers of two, so that only a few statements are ever prepared."""
+    start = 0
+    while left := len(rows) - start:
+        size = min(MAX_ROWS, 1 << (left.bit_length() - 1))
+        yield rows[start : start + size]
+        start += size
+
+
+@cache
+def _insert(count: int) -> str:
+    rows = ", ".join(["(?, ?, ?, ?, ?, ?)"] * count)
+    return NEW_EVENTS + rows

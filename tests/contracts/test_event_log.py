@@ -1,0 +1,25 @@
+"""The contract of the event log, on memory, SQLite and PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from application.ports import EventLog
+from infrastructure.event_log.memory import MemoryEventLog
+from tests.contracts.event_log_contract import EventLogContract
+
+
+class TestMemoryEventLog(EventLogContract):
+    @pytest.fixture
+    async def log(self) -> AsyncIterator[EventLog]:
+        log = MemoryEventLog()
+        yield log
+        await log.close()
+
+
+class TestDurableEventLog(EventLogContract):
+    @pytest.fixture
+    def log(self, event_log: EventLog) -> EventLog:
+        return event_log
