@@ -1,4 +1,4 @@
-"""What every event log does. Mounted on each adapter by `test_event_log.py`, which gives it a fixture `log`."""
+"""What every event log does. `test_event_log.py` mounts it on each adapter, with a fixture `log`."""
 
 from __future__ import annotations
 
@@ -184,7 +184,7 @@ class EventLogContract:
 
     async def test_a_long_name_is_stored(self, log: EventLog) -> None:
         name = "ö" * 512
-        await log.append(a_command(name, key=name, guards=((name + "", 0),)))
+        await log.append(a_command(name, key=name, guards=((name, 0),)))
         assert len(await log.read_stream(name)) == 1
 
     async def test_a_command_without_events_is_refused(self, log: EventLog) -> None:
