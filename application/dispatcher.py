@@ -1,7 +1,7 @@
 """Dispatcher: turns the feed into work for runners, and tells them when an execution has ended.
 
 Called by `kasal dispatcher`. Safe to run several times over: the queue keeps a turn of a step once, and a
-claim that comes twice is refused by the log. What the queue has forgotten (its store was lost) is found again in
+claim that comes twice is refused by the log. What the queue forgot (its store was lost) is found again in
 the read tables.
 """
 

@@ -12,6 +12,7 @@ from typing import Any, TypeGuard
 
 import jsonschema
 import msgspec
+from referencing.exceptions import Unresolvable
 
 from domain.catalog import Catalog
 from domain.checks import definition_faults, pointer
@@ -148,8 +149,7 @@ def schemas_faults(definition: Definition) -> Iterator[Fault]:
         faults = tuple(schema_faults(schema, "inputs", name))
         yield from faults
         if not faults and "default" in schema:
-            for error in jsonschema.Draft202012Validator(schema).iter_errors(schema["default"]):
-                yield from faults_of(error, "inputs", name, "default")
+            yield from value_faults(schema, schema["default"], "inputs", name, "default")
     for name, schema in definition.schemas.items():
         yield from schema_faults(schema, "schemas", name)
         if schema.get("type") != "object":
@@ -166,6 +166,15 @@ def schema_faults(schema: JsonSchema, *at: str) -> Iterator[Fault]:
             yield Fault(pointer(*path, key), f"{key} is not available here; expected a schema without it")
         if key == "$ref" and not str(value).startswith("#"):
             yield Fault(pointer(*path, key), "expected a reference within the schema (#/...)")
+
+
+def value_faults(schema: JsonSchema, value: Json, *at: str) -> tuple[Fault, ...]:
+    """Where a value is not an instance of a schema; a schema without end is a fault too."""
+    try:
+        errors = list(jsonschema.Draft202012Validator(schema).iter_errors(value))
+    except (RecursionError, Unresolvable):
+        return (Fault(pointer(*at), "its schema refers to itself without end, or to what it lacks"),)
+    return tuple(fault for error in errors for fault in faults_of(error, *at))
 
 
 def keywords(value: object, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], str, object]]:
@@ -197,7 +206,6 @@ def read_inputs(definition: Definition, inputs: dict[str, Json]) -> dict[str, Js
         if name not in filled:
             faults.append(Fault(pointer("inputs", name), "is missing; expected a value for this input"))
         elif name in inputs:
-            for error in jsonschema.Draft202012Validator(schema).iter_errors(filled[name]):
-                faults.extend(faults_of(error, "inputs", name))
+            faults.extend(value_faults(schema, filled[name], "inputs", name))
     check(faults)
     return filled
