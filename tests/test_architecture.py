@@ -1,4 +1,4 @@
-"""The arrows of the house, checked on the syntax tree: imports go down only, the domain is pure, things stay small."""
+"""The arrows of the house, checked on the syntax tree: imports go down only, the domain is pure."""
 
 from __future__ import annotations
 
