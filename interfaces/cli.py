@@ -1,7 +1,7 @@
 """The command `kasal`: a table of subcommands, each loaded only when it is called.
 
-The console script of the distribution. Its one rule: an error that a person can mend is one sentence on stderr
-and an exit code of its own, never a stack.
+The console script of the distribution. Its one rule: an error that a person can mend is one sentence
+on stderr and an exit code of its own, never a stack.
 
 Exit codes: 0 done, 1 failed, 2 wrong usage or setting, 3 not found, 4 conflict, 5 not authenticated,
 6 unavailable, 7 verification failed, 130 interrupted.
