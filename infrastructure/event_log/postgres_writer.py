@@ -52,8 +52,10 @@ class PostgresWriter:
 
     async def flush(self, batch: Sequence[Append]) -> Sequence[Outcome]:
         columns = Columns(batch)
-        row = (await self._execute(APPEND, columns.parameters()))[0]
-        outcomes, versions, positions = cast("tuple[list[int], list[int], list[int]]", row)
+        *judged, head = (await self._execute(APPEND, columns.parameters()))[0]
+        if head is not None:
+            return all_appended(batch, cast("int", head))
+        outcomes, versions, positions = cast("tuple[list[int], list[int], list[int]]", judged)
         records = await self._records([a for a, o in zip(batch, outcomes, strict=True) if o == REPLAYED])
         return [
             self._outcome(append, columns, records, *answer)
@@ -131,6 +133,15 @@ class PostgresWriter:
     def _drop(self, connection: Connection) -> None:
         self._connection = None
         connection.pgconn.finish()
+
+
+def all_appended(batch: Sequence[Append], head: int) -> list[Outcome]:
+    """Where the commands of a batch landed of which none was refused."""
+    position = head - sum([len(append.events) for append in batch])
+    return [
+        Appended(append.expected_version + len(append.events), position := position + len(append.events))
+        for append in batch
+    ]
 
 
 def refusal(error: psycopg.Error) -> KasalError:

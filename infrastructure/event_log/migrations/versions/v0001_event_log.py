@@ -11,6 +11,9 @@ revision = "0001"
 down_revision = None
 
 BIGINT = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+NAME = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
+"""Compared byte by byte: faster, and no index breaks when the system's collations change."""
+
 FUNCTIONS = Path(__file__).with_name("v0001_append.sql")
 
 
@@ -18,7 +21,7 @@ def upgrade() -> None:
     op.create_table(
         "kasal_events",
         sa.Column("notification_id", BIGINT, primary_key=True, autoincrement=False),
-        sa.Column("originator_id", sa.Text, nullable=False),
+        sa.Column("originator_id", NAME, nullable=False),
         sa.Column("originator_version", BIGINT, nullable=False),
         sa.Column("topic", sa.Text, nullable=False),
         sa.Column("state", sa.LargeBinary, nullable=False),
@@ -33,7 +36,7 @@ def upgrade() -> None:
     op.bulk_insert(head, [{"id": 1, "position": 0}])
     op.create_table(
         "kasal_commands",
-        sa.Column("key", sa.Text, primary_key=True),
+        sa.Column("key", NAME, primary_key=True),
         sa.Column("request_hash", sa.Text, nullable=False),
         sa.Column("command_id", sa.Text, nullable=False),
         sa.Column("response", sa.LargeBinary, nullable=False),
@@ -43,7 +46,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "kasal_contents",
-        sa.Column("digest", sa.Text, primary_key=True),
+        sa.Column("digest", NAME, primary_key=True),
         sa.Column("body", sa.LargeBinary, nullable=False),
     )
     if op.get_context().dialect.name == "postgresql":
