@@ -12,6 +12,8 @@ from infrastructure.event_log.opening import open_event_log
 from infrastructure.event_log.schema import migrate
 from tests.servers import postgres_database, postgres_server
 
+pytest_plugins = ["tests.nats_servers"]
+
 
 @pytest.fixture(scope="session")
 def postgres_server_url() -> Iterator[str]:

@@ -1,0 +1,93 @@
+"""One connection to NATS that never gives up.
+
+Called by `wiring` for every process that talks to NATS. Its one rule: only `close` and `drain` end it;
+whatever the server says or does, it reconnects.
+"""
+
+from __future__ import annotations
+
+import structlog
+from nats import errors
+from nats.aio.client import Client
+
+log = structlog.get_logger()
+
+CONNECT_TIMEOUT_S = 2
+RECONNECT_PAUSE_S = 0.1
+PING_EVERY_S = 5
+MAX_SILENT_PINGS = 2
+DRAIN_TIMEOUT_S = 10
+PERMISSIONS = "permissions violation"
+PENDING_BYTES = 8 * 1024 * 1024
+
+
+class Connection(Client):
+    """nats-py's client, but an error that the server sends before it hangs up leads to a reconnect.
+
+    nats-py closes itself for ever then; `-ERR 'Slow Consumer'` is one of those errors.
+    """
+
+    @property
+    def epoch(self) -> int:
+        """Grows with each reconnect: whatever was asked of the server before may have been forgotten."""
+        return int(self.stats["reconnects"])
+
+    async def _process_err(self, err_msg: str) -> None:
+        error = errors.Error(f"nats: {err_msg.strip(chr(39))}")
+        if PERMISSIONS in str(error).lower():
+            await self._error_cb(error)
+        else:
+            self._err = error
+            log.warning(
+                "nats-server refused the connection", error=str(error), connection=self.options["name"]
+            )
+            await self._process_op_err(error)
+
+
+async def connect(url: str, name: str) -> Connection:
+    """A connection, as soon as the server is there; waits for it without end (cancel to give up).
+
+    `url` may name several servers, separated by commas. `name` shows in the server's monitoring.
+    """
+    connection = Connection()
+    watch = _Watch(name)
+    await connection.connect(
+        [part.strip() for part in url.split(",")],
+        name=name,
+        connect_timeout=CONNECT_TIMEOUT_S,
+        max_reconnect_attempts=-1,
+        reconnect_time_wait=RECONNECT_PAUSE_S,  # type: ignore[arg-type]  # seconds; a float serves
+        ping_interval=PING_EVERY_S,
+        max_outstanding_pings=MAX_SILENT_PINGS,
+        drain_timeout=DRAIN_TIMEOUT_S,
+        pending_size=PENDING_BYTES,
+        flush_timeout=CONNECT_TIMEOUT_S,
+        error_cb=watch.on_error,
+        disconnected_cb=watch.on_lost,
+        reconnected_cb=watch.on_back,
+    )
+    return connection
+
+
+class _Watch:
+    """Logs that a connection is away and that it is back, each once."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._is_away = False
+
+    async def on_error(self, error: Exception) -> None:
+        if isinstance(error, OSError | errors.StaleConnectionError | errors.TimeoutError):
+            await self.on_lost()
+        else:
+            log.warning("nats", error=str(error) or type(error).__name__, connection=self._name)
+
+    async def on_lost(self) -> None:
+        if not self._is_away:
+            self._is_away = True
+            log.warning("nats is away", connection=self._name)
+
+    async def on_back(self) -> None:
+        if self._is_away:
+            self._is_away = False
+            log.info("nats is back", connection=self._name)

@@ -1,0 +1,142 @@
+"""The event feed on JetStream: the stream's sequence is the log's position.
+
+Called by the relay, and by everything that follows the feed. Its one rule: a page is published as an atomic
+batch that the server refuses unless it follows the last message; nothing else ever writes to the stream.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator, Sequence
+
+from nats.nuid import NUID
+
+from application.ports import FeedMoved
+from domain.errors import Unavailable
+from domain.message import Recorded
+from infrastructure.nats.cloudevents import CONTENT_TYPE, to_cloudevent
+from infrastructure.nats.connection import Connection
+from infrastructure.nats.following import Following
+from infrastructure.nats.jetstream import (
+    NAME_IN_USE,
+    WRONG_LAST_SEQUENCE,
+    JetStreamError,
+    Missing,
+    ask,
+    post,
+    send,
+)
+from infrastructure.nats.subjects import EVENTS, category_filter, event_subject
+
+MAX_BATCH_MESSAGES = 1000
+"""JetStream's bound for one atomic batch."""
+
+MAX_BATCH_BYTES = 4 * 1024 * 1024
+"""The server holds a batch in memory until it is committed."""
+
+Message = tuple[str, bytes, dict[str, str]]
+"""Subject, body, headers."""
+
+
+class JetStreamFeed:
+    """`EventFeed` on one connection. `replicas` of the stream when it has to be made: 3 on a cluster."""
+
+    def __init__(self, connection: Connection, *, replicas: int = 1) -> None:
+        self._connection = connection
+        self._replicas = replicas
+        self._ids = NUID()
+
+    async def last_position(self) -> int | None:
+        """The stream's last sequence; None when there is no stream. Raises `Unavailable`."""
+        try:
+            return (await ask(self._connection, f"STREAM.INFO.{EVENTS}")).state.last_seq
+        except Missing:
+            return None
+
+    async def create(self, first_position: int) -> None:
+        """Make the stream, so that its next message gets the sequence `first_position`."""
+        config = {
+            "name": EVENTS,
+            "description": "Copy of the event log; the sequence is the position. Made again from the log.",
+            "subjects": ["kasal.events.>"],
+            "storage": "file",
+            "retention": "limits",
+            "num_replicas": self._replicas,
+            "first_seq": first_position,
+            "allow_atomic": True,
+            "deny_delete": True,
+        }
+        try:
+            await ask(self._connection, f"STREAM.CREATE.{EVENTS}", config)
+        except JetStreamError as error:
+            if error.err_code != NAME_IN_USE:
+                raise Unavailable(f"the stream {EVENTS} can not be made: {error}") from error
+
+    async def publish(self, page: Sequence[Recorded]) -> None:
+        """Append a page as one batch; one that is beyond a batch's bounds as several, each fenced.
+
+        Raises `FeedMoved` (of several batches the first may be in), `Unavailable` (the outcome is unknown:
+        read the last position), `TooLarge`.
+        """
+        for batch in batches(page):
+            await self._publish_batch(batch)
+
+    async def follow(
+        self, after_position: int, *, categories: Sequence[str] = ()
+    ) -> AsyncIterator[Sequence[Recorded]]:
+        """Batches of at most 500; an empty one about every second when there is nothing new."""
+        filters = [category_filter(category) for category in categories]
+        following = Following(self._connection, after_position, filters)
+        try:
+            while True:
+                yield await following.next_batch()
+        finally:
+            await following.close()
+
+    async def _publish_batch(self, batch: list[tuple[Recorded, bytes]]) -> None:
+        messages = [_message(recorded, body) for recorded, body in batch]
+        messages[0][2]["Nats-Expected-Last-Sequence"] = str(batch[0][0].position - 1)
+        if len(messages) > 1:
+            self._mark_as_batch(messages)
+        for subject, body, headers in messages[:-1]:
+            await post(self._connection, subject, body, headers=headers)
+        await self._commit(*messages[-1])
+
+    def _mark_as_batch(self, messages: list[Message]) -> None:
+        batch_id = self._ids.next().decode()
+        for number, (_, _, headers) in enumerate(messages, start=1):
+            headers["Nats-Batch-Id"] = batch_id
+            headers["Nats-Batch-Sequence"] = str(number)
+        messages[-1][2]["Nats-Batch-Commit"] = "1"
+
+    async def _commit(self, subject: str, body: bytes, headers: dict[str, str]) -> None:
+        headers["Nats-Expected-Stream"] = EVENTS
+        try:
+            await send(self._connection, subject, body, headers)
+        except Missing as missing:
+            raise FeedMoved("there is no feed") from missing
+        except JetStreamError as error:
+            if error.err_code == WRONG_LAST_SEQUENCE:
+                raise FeedMoved(str(error)) from error
+            raise Unavailable(f"the feed refused a page: {error}") from error
+
+
+def batches(page: Sequence[Recorded]) -> Iterator[list[tuple[Recorded, bytes]]]:
+    """The page as batches within JetStream's bounds, each event with its message body."""
+    batch: list[tuple[Recorded, bytes]] = []
+    size = 0
+    for recorded in page:
+        body = to_cloudevent(recorded)
+        if batch and (len(batch) == MAX_BATCH_MESSAGES or size + len(body) > MAX_BATCH_BYTES):
+            yield batch
+            batch, size = [], 0
+        batch.append((recorded, body))
+        size += len(body)
+    if batch:
+        yield batch
+
+
+def _message(recorded: Recorded, body: bytes) -> Message:
+    headers = {"Content-Type": CONTENT_TYPE, "Kasal-Position": str(recorded.position)}
+    if recorded.metadata.traceparent:
+        headers["traceparent"] = recorded.metadata.traceparent
+    return event_subject(recorded), body, headers

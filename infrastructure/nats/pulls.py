@@ -1,0 +1,187 @@
+"""Pulls from several queues for several takers over one inbox.
+
+Called by `work`. Its one rule: a message that no taker waits for any more goes back to the server at once, so
+that a lease never runs on work that nobody has.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from collections.abc import Awaitable, Callable, Sequence
+
+import msgspec
+import structlog
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
+
+from domain.errors import Unavailable
+from infrastructure.nats.connection import Connection
+from infrastructure.nats.jetstream import NANOSECONDS, JetStreamError, Missing, post, status_of
+from infrastructure.nats.subjects import WORK, token
+
+log = structlog.get_logger()
+
+PULL_S = 5.0
+ANSWER_S = 1.0
+"""How much later than its end a pull may be answered before it is taken for lost."""
+
+RETRY_S = 0.25
+
+
+class Pull:
+    """A request for one message of one queue that the server holds until `ends_at`."""
+
+    def __init__(self, queue: str, lasts_s: float, epoch: int) -> None:
+        self.queue = queue
+        self.epoch = epoch
+        self.ends_at = time.monotonic() + lasts_s + ANSWER_S
+        self.is_answered = asyncio.Event()
+
+
+class Taker:
+    """Somebody who waits for one message from any of some queues."""
+
+    def __init__(self, queues: Sequence[str]) -> None:
+        self.queues = tuple(queues)
+        self.message: Msg | None = None
+        self.bell = asyncio.Event()
+
+
+class Pulls:
+    """What was asked of the server, and for whom."""
+
+    def __init__(self, connection: Connection, prepare: Callable[[str], Awaitable[None]]) -> None:
+        """prepare: makes the stream and a queue's consumer where they are missing."""
+        self._connection = connection
+        self._prepare = prepare
+        self._prepared: set[str] = set()
+        self._epoch = connection.epoch
+        self._subscription: Subscription | None = None
+        self._inbox = ""
+        self._numbers = itertools.count()
+        self._turns = itertools.count()
+        self._pulls: dict[str, Pull] = {}
+        self._takers: list[Taker] = []
+
+    async def take(self, queues: Sequence[str], timeout_s: float) -> Msg | None:
+        """One message, or None after `timeout_s`; NATS may be away and come back meanwhile."""
+        taker = Taker(_rotated(queues, next(self._turns)))
+        self._takers.append(taker)
+        try:
+            await self._serve(taker, time.monotonic() + timeout_s)
+        except BaseException:
+            self._takers.remove(taker)
+            if taker.message is not None:
+                await self._offer(taker.message)
+            raise
+        self._takers.remove(taker)
+        return taker.message
+
+    async def _serve(self, taker: Taker, deadline: float) -> None:
+        has_looked = len(taker.queues) == 1
+        while taker.message is None and (left_s := deadline - time.monotonic()) > 0:
+            taker.bell.clear()
+            try:
+                await self._subscribe()
+                if not has_looked:
+                    await self._look(taker)
+                    has_looked = True
+                await self._ask(taker, left_s)
+            except (Missing, Unavailable, JetStreamError) as error:
+                log.debug("work can not be asked for now", error=str(error))
+                await asyncio.sleep(min(RETRY_S, left_s))
+            else:
+                await _rings(taker.bell, min(left_s, ANSWER_S))
+
+    async def _look(self, taker: Taker) -> None:
+        """One queue after the other, what is there already: so nothing is delivered that is not wanted."""
+        for queue in taker.queues:
+            if taker.message is None:
+                pull = await self._pull(queue, {"batch": 1, "no_wait": True}, 0)
+                await _rings(pull.is_answered, ANSWER_S)
+
+    async def _ask(self, taker: Taker, left_s: float) -> None:
+        """Have a pull at the server for every taker of these queues."""
+        for queue in taker.queues:
+            waiting = sum(queue in other.queues and other.message is None for other in self._takers)
+            if taker.message is None and len(self._open(queue)) < waiting:
+                lasts_s = min(left_s, PULL_S)
+                await self._pull(queue, {"batch": 1, "expires": int(lasts_s * NANOSECONDS)}, lasts_s)
+
+    def _open(self, queue: str) -> list[str]:
+        """Keys of the queue's pulls that the server has, oldest first; forgets those that it has lost."""
+        now, epoch = time.monotonic(), self._connection.epoch
+        lost = [key for key, pull in self._pulls.items() if pull.ends_at < now or pull.epoch != epoch]
+        for key in lost:
+            del self._pulls[key]
+        return [key for key, pull in self._pulls.items() if pull.queue == queue]
+
+    async def _pull(self, queue: str, request: dict[str, object], lasts_s: float) -> Pull:
+        await self._prepare_once(queue)
+        key, pull = str(next(self._numbers)), Pull(queue, lasts_s, self._connection.epoch)
+        self._pulls[key] = pull
+        subject = f"$JS.API.CONSUMER.MSG.NEXT.{WORK}.{token(queue)}"
+        await post(self._connection, subject, msgspec.json.encode(request), reply=f"{self._inbox}.{key}")
+        return pull
+
+    async def _prepare_once(self, queue: str) -> None:
+        if self._epoch != self._connection.epoch:
+            self._epoch = self._connection.epoch
+            self._prepared.clear()
+        if queue not in self._prepared:
+            await self._prepare(queue)
+            self._prepared.add(queue)
+
+    async def _subscribe(self) -> None:
+        if self._subscription is None:
+            self._inbox = self._connection.new_inbox()
+            self._subscription = await self._connection.subscribe(f"{self._inbox}.*", cb=self._on_message)
+
+    async def _on_message(self, message: Msg) -> None:
+        if status := status_of(message):
+            self._on_status(message.subject.rpartition(".")[2], status, message)
+        else:
+            await self._offer(message)
+
+    def _on_status(self, key: str, status: str, message: Msg) -> None:
+        """The pull has ended without a message."""
+        pull = self._pulls.pop(key, None)
+        if pull is None:
+            return
+        pull.is_answered.set()
+        if status == "503" or "Deleted" in (message.headers or {}).get("Description", ""):
+            self._prepared.discard(pull.queue)
+        for taker in self._takers:
+            if pull.queue in taker.queues:
+                taker.bell.set()
+
+    async def _offer(self, message: Msg) -> None:
+        """To the first taker that wants it; back to the server when there is none."""
+        consumer = message.metadata.consumer
+        for key, pull in list(self._pulls.items()):
+            if token(pull.queue) == consumer:  # the server answers the oldest first
+                del self._pulls[key]
+                pull.is_answered.set()
+                break
+        for taker in self._takers:
+            if taker.message is None and consumer in map(token, taker.queues):
+                taker.message = message
+                taker.bell.set()
+                return
+        await message.nak()
+
+
+def _rotated(queues: Sequence[str], turn: int) -> list[str]:
+    """Each queue is first in its turn."""
+    start = turn % len(queues)
+    return [*queues[start:], *queues[:start]]
+
+
+async def _rings(bell: asyncio.Event, timeout_s: float) -> bool:
+    try:
+        await asyncio.wait_for(bell.wait(), timeout_s)
+    except TimeoutError:
+        return False
+    return True

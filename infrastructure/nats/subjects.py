@@ -1,0 +1,69 @@
+"""Names of subjects and of what goes into them.
+
+Called by every module beside it. Its one rule: a token of a subject is `[A-Za-z0-9_=-]+`, and what was
+encoded can be read back.
+"""
+
+from __future__ import annotations
+
+import re
+
+from application.ports import Work
+from domain.message import Recorded
+
+EVENTS = "KASAL_EVENTS"
+"""The stream that holds the feed."""
+
+WORK = "KASAL_WORK"
+"""The stream that holds what runners are to do."""
+
+COMMANDS = "kasal.commands"
+"""Where runners send their commands as requests."""
+
+_UNSAFE = re.compile(rb"[^A-Za-z0-9_-]")
+_ESCAPE = re.compile(rb"=([0-9A-F]{2})")
+
+
+def token(text: str) -> str:
+    """`a.b` as `a=2Eb`: each UTF-8 byte beyond letters, digits, `_` and `-` as `=XX`; `=` stands for ""."""
+    return _UNSAFE.sub(lambda match: b"=%02X" % match[0][0], text.encode()).decode() or "="
+
+
+def text_of(encoded: str) -> str:
+    """What `token` was given."""
+    if encoded == "=":
+        return ""
+    return _ESCAPE.sub(lambda match: bytes([int(match[1], 16)]), encoded.encode()).decode()
+
+
+def event_subject(recorded: Recorded) -> str:
+    """`kasal.events.<tenant>.<category>.<id>.<event>`; the event of `execution.done.v2` is `done_v2`."""
+    event = recorded.tag.partition(".")[2] or recorded.tag
+    parts = (recorded.metadata.tenant, recorded.category, recorded.entity_id, event.replace(".", "_"))
+    return "kasal.events." + ".".join(token(part) for part in parts)
+
+
+def category_filter(category: str) -> str:
+    """Every event of a category, of every tenant."""
+    return f"kasal.events.*.{token(category)}.>"
+
+
+def work_subject(work: Work) -> str:
+    """`kasal.work.<queue>.<execution>.<step>.<turn>`: the stream holds one message of each."""
+    parts = (work.queue, work.execution_id, work.step, str(work.turn))
+    return "kasal.work." + ".".join(token(part) for part in parts)
+
+
+def queue_filter(queue: str) -> str:
+    """All the work of one queue."""
+    return f"kasal.work.{token(queue)}.>"
+
+
+def control_subject(execution_id: str) -> str:
+    """Where the runner of an execution hears that it has to stop."""
+    return f"kasal.control.{token(execution_id)}"
+
+
+def tokens_subject(tenant: str, execution_id: str) -> str:
+    """Where the tokens of a model's answer pass by while it is made; transient, never stored."""
+    return f"kasal.tokens.{token(tenant)}.{token(execution_id)}"

@@ -1,0 +1,163 @@
+"""The work queue on JetStream: one message for each step that waits for a runner or has one.
+
+Called by the dispatcher (`enqueue`) and by runners (`take`). Its one rule: a message stays in the stream
+until its work is done, and the stream holds a turn of a step only once. A stream that was lost is made by
+whoever comes next.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import msgspec
+import structlog
+from nats import errors
+from nats.aio.msg import Msg
+
+from application.ports import Work
+from domain.errors import Unavailable
+from infrastructure.nats.connection import Connection
+from infrastructure.nats.jetstream import (
+    API_TIMEOUT_S,
+    NAME_IN_USE,
+    NANOSECONDS,
+    JetStreamError,
+    Missing,
+    ask,
+    post,
+    send,
+)
+from infrastructure.nats.pulls import Pulls
+from infrastructure.nats.subjects import WORK, queue_filter, token, work_subject
+
+log = structlog.get_logger()
+
+HELD_ALREADY = 10077
+"""`maximum messages per subject exceeded`: the stream holds this turn of the step."""
+
+
+class JetStreamWorkQueue:
+    """`WorkQueue` on one connection.
+
+    lease_s   how long work is a runner's own without a sign of life; the last process to say so decides
+    replicas  of the stream when it has to be made: 3 on a cluster
+    """
+
+    def __init__(self, connection: Connection, *, lease_s: float = 30, replicas: int = 1) -> None:
+        self._connection = connection
+        self._lease_s = lease_s
+        self._replicas = replicas
+        self._pulls = Pulls(connection, self._make_consumer)
+
+    async def enqueue(self, work: Work) -> None:
+        """Stored when it returns. Raises `Unavailable`; then ask again."""
+        subject, body = work_subject(work), msgspec.json.encode(work)
+        try:
+            await self._store(subject, body)
+        except Missing:
+            await self._make_stream()
+            await self._store(subject, body)
+
+    async def incarnation(self) -> str:
+        """When the stream was made. Makes it when it is missing. Raises `Unavailable`."""
+        try:
+            return (await ask(self._connection, f"STREAM.INFO.{WORK}")).created
+        except Missing:
+            await self._make_stream()
+            return (await ask(self._connection, f"STREAM.INFO.{WORK}")).created
+
+    async def take(self, queues: Sequence[str], timeout_s: float) -> JetStreamDelivery | None:
+        """Waits at the server, so new work arrives within a millisecond; fair between the queues."""
+        deadline = time.monotonic() + timeout_s
+        while (message := await self._pulls.take(queues, deadline - time.monotonic())) is not None:
+            try:
+                work = msgspec.json.decode(message.data, type=Work)
+            except msgspec.DecodeError as error:
+                log.error("unreadable work is thrown away", subject=message.subject, error=str(error))
+                await message.term()
+            else:
+                return JetStreamDelivery(self._connection, message, work)
+        return None
+
+    async def _store(self, subject: str, body: bytes) -> None:
+        try:
+            await send(self._connection, subject, body, {"Nats-Expected-Stream": WORK})
+        except JetStreamError as error:
+            if error.err_code != HELD_ALREADY:
+                raise Unavailable(f"the work queue refused work: {error}") from error
+
+    async def _make_consumer(self, queue: str) -> None:
+        name = token(queue)
+        config = {
+            "durable_name": name,
+            "filter_subject": queue_filter(queue),
+            "ack_policy": "explicit",
+            "ack_wait": int(self._lease_s * NANOSECONDS),
+            "max_deliver": -1,
+            "max_ack_pending": -1,
+            "deliver_policy": "all",
+        }
+        request = {"stream_name": WORK, "config": config}
+        subject = f"CONSUMER.CREATE.{WORK}.{name}"
+        try:
+            await ask(self._connection, subject, request)
+        except Missing:
+            await self._make_stream()
+            await ask(self._connection, subject, request)
+
+    async def _make_stream(self) -> None:
+        """Sequences begin at the present microsecond: no acknowledgement of lost work can fit new work."""
+        config = {
+            "name": WORK,
+            "description": "Steps that wait for a runner or have one.",
+            "subjects": ["kasal.work.>"],
+            "storage": "file",
+            "retention": "workqueue",
+            "num_replicas": self._replicas,
+            "first_seq": time.time_ns() // 1000,
+            "max_msgs_per_subject": 1,
+            "discard": "new",
+            "discard_new_per_subject": True,
+        }
+        try:
+            await ask(self._connection, f"STREAM.CREATE.{WORK}", config)
+        except JetStreamError as error:
+            if error.err_code != NAME_IN_USE:
+                raise Unavailable(f"the stream {WORK} can not be made: {error}") from error
+
+
+class JetStreamDelivery:
+    """`Delivery` of a message."""
+
+    def __init__(self, connection: Connection, message: Msg, work: Work) -> None:
+        self._connection = connection
+        self._message = message
+        self._work = work
+
+    @property
+    def work(self) -> Work:
+        return self._work
+
+    @property
+    def number(self) -> int:
+        """Counts deliveries of the server; one that no taker waited for any more counts too."""
+        return self._message.metadata.num_delivered
+
+    async def extend(self) -> None:
+        """Sent, not confirmed: a lease that has ended shows when the log refuses the next report."""
+        await post(self._connection, self._message.reply, Msg.Ack.Progress)
+
+    async def done(self) -> None:
+        """Confirmed by the server. Raises `Unavailable`; the work may then be delivered once more."""
+        try:
+            await self._connection.request(self._message.reply, Msg.Ack.Ack, timeout=API_TIMEOUT_S)
+        except errors.NoRespondersError:
+            log.warning("work ended whose queue was lost meanwhile", execution=self._work.execution_id)
+        except (errors.Error, OSError) as error:
+            raise Unavailable(f"the work queue can not be reached: {error}") from error
+
+    async def hand_back(self, delay_s: float = 0) -> None:
+        """Sent, not confirmed: lost, it costs the rest of the lease."""
+        delay = b' {"delay": %d}' % int(delay_s * NANOSECONDS) if delay_s > 0 else b""
+        await post(self._connection, self._message.reply, Msg.Ack.Nak + delay)
