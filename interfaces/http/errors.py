@@ -1,0 +1,77 @@
+"""Litestar's exception handler: every error becomes a problem, what nobody expected is logged.
+
+Given to the application. Its one rule: it never raises and never tells more than `interfaces.problems` does.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any, cast
+
+import msgspec
+import structlog
+from litestar import Request, Response
+from litestar.exceptions import HTTPException
+
+from interfaces import problems
+from interfaces.http import headers
+from interfaces.http.request import ApiRequest
+from interfaces.problems import Refused
+
+log = structlog.get_logger()
+
+BY_STATUS = {
+    400: "malformed",
+    401: "unauthenticated",
+    403: "forbidden",
+    404: "not_found",
+    405: "method_not_allowed",
+    413: "too_large",
+}
+"""What Litestar itself refuses, before a route of ours is asked."""
+
+
+def on_error(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+    """The problem as a response."""
+    ours = cast("ApiRequest", request)
+    trace_id = headers.trace_id(ours.header("traceparent")) or os.urandom(16).hex()
+    path = str(request.scope["path"])
+    known = refusal_of(error, path, request.method) if isinstance(error, HTTPException) else error
+    problem = problems.problem_of(known, instance=path, trace_id=trace_id)
+    if problem.status >= 500:
+        report(error, problem)
+    return Response(
+        msgspec.json.encode(problem),
+        status_code=problem.status,
+        media_type=problems.MEDIA_TYPE,
+        headers={
+            "Cache-Control": "no-store",
+            "X-Content-Type-Options": "nosniff",
+            **problems.headers_of(known),
+        },
+    )
+
+
+def refusal_of(error: HTTPException, path: str, method: str) -> Exception:
+    code = BY_STATUS.get(error.status_code)
+    match code:
+        case None:
+            return error
+        case "not_found":
+            return Refused(code, f"there is no route {path}")
+        case "method_not_allowed":
+            allowed = {name.title(): value for name, value in (error.headers or {}).items()}
+            return Refused(
+                code, f"{method} is not allowed here; expected {allowed.get('Allow')}", headers=allowed
+            )
+        case _:
+            return Refused(code, error.detail)
+
+
+def report(error: Exception, problem: problems.Problem) -> None:
+    """The stack of what is a fault of ours; one line for what is the world's."""
+    fields = {"code": problem.code, "trace_id": problem.trace_id, "path": problem.instance}
+    if problem.status == 500:
+        log.error("request failed", **fields, exc_info=error)
+    else:
+        log.warning("request refused", **fields, reason=str(error))

@@ -1,0 +1,45 @@
+"""Request bodies for the API document, written by hand; tests send each of them."""
+
+from __future__ import annotations
+
+BLOG: dict[str, object] = {
+    "name": "Blog production",
+    "description": "Research a topic of an industry, write about it, edit the text",
+    "inputs": {"industry": {"type": "string"}, "tone": {"type": "string", "default": "friendly"}},
+    "agents": {
+        "researcher": {
+            "role": "Researcher",
+            "goal": "Find what is new in {industry}",
+            "backstory": "Ten years of reading the trade press",
+        },
+        "writer": {"role": "Writer", "goal": "Write in a {tone} tone", "backstory": "Plain words"},
+    },
+    "tasks": {
+        "research": {
+            "agent": "researcher",
+            "description": "Find three developments in {industry}",
+            "expected_output": "Three points, one line each",
+        },
+        "write": {
+            "agent": "writer",
+            "description": "Write an article about them",
+            "expected_output": "At most 300 words",
+            "context": ["research"],
+        },
+    },
+    "limits": {"max_attempts": 3},
+}
+
+START_SAVED: dict[str, object] = {
+    "workflow_id": "blog-production",
+    "inputs": {"industry": "solar power", "tone": "dry"},
+}
+
+START_INLINE: dict[str, object] = {"definition": BLOG, "inputs": {"industry": "solar power"}}
+
+MODEL: dict[str, object] = {
+    "description": "Small and fast",
+    "temperature": 0.2,
+    "timeout_s": 60,
+    "context_window": 128_000,
+}

@@ -1,0 +1,61 @@
+"""What the API document says of a route, kept with the route and read by `openapi`.
+
+Called where routes are declared: `@get("/v1/workflows", opt=operation(...))`. Its one rule: what a route
+takes (`query`, `body`) is the very type that the route checks with, so document and behaviour can not differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from interfaces.http.admission import ANSWERS, PUBLIC
+
+OPERATION = "operation"
+"""The key in a route's `opt`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation:
+    """
+    id             the operationId, snake_case
+    answer         the type of the successful body, by status; None for one without a body
+    media_types    of the successful body
+    query          the struct whose fields are the query parameters
+    body           the type of the request body; None: it takes none
+    body_types     media types of the request body
+    examples       request bodies by name
+    problems       the problem codes besides those of every route
+    headers        names of the request headers that this route honours
+    gives          names of the response headers of the successful answer
+    """
+
+    id: str
+    tag: str
+    summary: str
+    answer: Mapping[int, Any]
+    media_types: tuple[str, ...] = ("application/json",)
+    query: type[msgspec.Struct] | None = None
+    body: Any = None
+    is_body_optional: bool = False
+    body_types: tuple[str, ...] = ("application/json",)
+    examples: Mapping[str, object] = field(default_factory=dict)
+    problems: tuple[str, ...] = ()
+    headers: tuple[str, ...] = ()
+    gives: tuple[str, ...] = ()
+    is_public: bool = False
+
+
+COMMAND_HEADERS = ("Idempotency-Key", "Prefer", "traceparent")
+COMMAND_GIVES = ("ETag", "Kasal-Position", "Preference-Applied", "Idempotency-Replayed")
+COMMAND_PROBLEMS = ("conflict", "rejected", "invalid", "log_full", "log_unavailable")
+BODY_PROBLEMS = ("malformed", "unsupported_media_type", "too_large", "body_timeout")
+
+
+def operation(id: str, summary: str, **rest: Any) -> dict[str, Any]:
+    """The `opt` of a route."""
+    described = Operation(id=id, summary=summary, **rest)
+    return {OPERATION: described, PUBLIC: described.is_public, ANSWERS: described.media_types}

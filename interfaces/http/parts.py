@@ -1,0 +1,53 @@
+"""What the HTTP application is made of. Filled by the composition root, read by the routes.
+
+Its one rule: nothing here is made by a route; a part that a process lacks is a fault of the wiring.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from application.commands import CommandHandler
+from application.ports import Clock, EventFeed
+from domain.message import Recorded
+from infrastructure.settings import Settings
+from projections.database import ReadDatabase
+
+
+class LogReader(Protocol):
+    """The part of `EventLog` that streams read their history from."""
+
+    async def read_stream(self, stream: str, after_version: int = 0) -> Sequence[Recorded]: ...
+
+    async def read_all(self, after_position: int, limit: int) -> Sequence[Recorded]: ...
+
+    async def head(self) -> int: ...
+
+
+Check = Callable[[], Awaitable[None]]
+"""Returns when all is well; raises a `KasalError` that says what is not."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """
+    read_log          history for streams, before the live feed takes over
+    feed              events as they come; its going away stops nothing
+    to_cloudevent     an event as CloudEvent JSON
+    subscribe_tokens  (tenant, execution id) -> pieces of model answers as JSON, while they are made
+    required          what /readyz demands, by name: without it commands can not be accepted
+    degraded          what /readyz?verbose reports besides: without it answers are late, but nothing is lost
+    """
+
+    settings: Settings
+    clock: Clock
+    commands: CommandHandler
+    read: ReadDatabase
+    read_log: LogReader
+    feed: EventFeed
+    to_cloudevent: Callable[[Recorded], bytes]
+    subscribe_tokens: Callable[[str, str], AsyncIterator[bytes]]
+    required: Mapping[str, Check] = field(default_factory=dict)
+    degraded: Mapping[str, Check] = field(default_factory=dict)

@@ -1,0 +1,115 @@
+"""Workflows: create, revise, archive; list, detail, versions."""
+
+from __future__ import annotations
+
+from litestar import post, put
+
+from application.requests import create_workflow, revise_workflow
+from domain.definition import Definition
+from domain.errors import NotFound, Rejected
+from domain.workflow import ArchiveWorkflow
+from interfaces.http.answers import Accepted, Answer
+from interfaces.http.bodies import JSON_TYPES, YAML_TYPES, read_document, read_nothing
+from interfaces.http.commanding import answer, canonical, command
+from interfaces.http.examples import BLOG
+from interfaces.http.identifiers import checked_id
+from interfaces.http.operation import (
+    BODY_PROBLEMS,
+    COMMAND_GIVES,
+    COMMAND_HEADERS,
+    COMMAND_PROBLEMS,
+    operation,
+)
+from interfaces.http.request import ApiRequest
+from interfaces.problems import Refused
+
+TAG = "Workflows"
+PROJECTIONS = ("workflow_list", "workflow_detail")
+DOCUMENT_TYPES = (*sorted(JSON_TYPES), *sorted(YAML_TYPES))
+
+
+@post(
+    "/v1/workflows",
+    opt=operation(
+        "create_workflow",
+        "Save a new workflow",
+        tag=TAG,
+        body=Definition,
+        body_types=DOCUMENT_TYPES,
+        examples={"blog_production": BLOG},
+        answer={201: Accepted},
+        problems=(*COMMAND_PROBLEMS, *BODY_PROBLEMS, "key_reused"),
+        headers=COMMAND_HEADERS,
+        gives=(*COMMAND_GIVES, "Location"),
+    ),
+)
+async def create(request: ApiRequest) -> Answer:
+    """The document is checked whole before anything is stored; every fault is named at once in `errors`."""
+    document = await read_document(request)
+    workflow_id = request.parts.clock.new_id()
+    outcome = await command(
+        request, create_workflow(workflow_id, document), canonical(document, ordered=True)
+    )
+    location = f"/v1/workflows/{outcome.entity_id}"
+    return await answer(request, outcome, projections=PROJECTIONS, status=201, location=location)
+
+
+@put(
+    "/v1/workflows/{workflow_id:str}",
+    opt=operation(
+        "revise_workflow",
+        "Save a new version of a workflow",
+        tag=TAG,
+        body=Definition,
+        body_types=DOCUMENT_TYPES,
+        examples={"blog_production": BLOG},
+        answer={202: Accepted, 201: Accepted},
+        problems=(*COMMAND_PROBLEMS, *BODY_PROBLEMS, "not_found", "precondition_failed"),
+        headers=("Prefer", "If-Match", "If-None-Match", "traceparent"),
+        gives=COMMAND_GIVES,
+    ),
+)
+async def revise(request: ApiRequest, workflow_id: str) -> Answer:
+    """With `If-Match` only that version is revised. With `If-None-Match: *` it creates a workflow under an id
+    of the caller's choice."""
+    document = await read_document(request)
+    stream = f"workflow-{checked_id('workflow', workflow_id)}"
+    if (request.header("if-none-match") or "").strip() == "*":
+        return await create_as(request, workflow_id, document)
+    try:
+        outcome = await command(request, revise_workflow(workflow_id, document), stream=stream)
+    except NotFound:
+        if request.header("if-match") is None:
+            raise
+        detail = f"there is no workflow {workflow_id!r}, so no version of it matches"
+        raise Refused("precondition_failed", detail) from None
+    return await answer(request, outcome, projections=PROJECTIONS)
+
+
+async def create_as(request: ApiRequest, workflow_id: str, document: object) -> Answer:
+    try:
+        outcome = await command(request, create_workflow(workflow_id, document))
+    except Rejected:
+        raise Refused("precondition_failed", f"workflow {workflow_id!r} exists already") from None
+    location = f"/v1/workflows/{workflow_id}"
+    return await answer(request, outcome, projections=PROJECTIONS, status=201, location=location)
+
+
+@post(
+    "/v1/workflows/{workflow_id:str}/archive",
+    opt=operation(
+        "archive_workflow",
+        "Allow no further executions of a workflow",
+        tag=TAG,
+        answer={202: Accepted},
+        problems=(*COMMAND_PROBLEMS, "not_found", "precondition_failed", "key_reused"),
+        headers=(*COMMAND_HEADERS, "If-Match"),
+        gives=COMMAND_GIVES,
+    ),
+)
+async def archive(request: ApiRequest, workflow_id: str) -> Answer:
+    """Its history and versions stay. A workflow that is archived already stays as it is."""
+    wish = ArchiveWorkflow(workflow_id=checked_id("workflow", workflow_id))
+    await read_nothing(request)
+    outcome = await command(request, wish, stream=wish.stream)
+    return await answer(request, outcome, projections=PROJECTIONS)
