@@ -10,13 +10,17 @@ import inspect
 import time
 from asyncio import sleep
 from collections.abc import Awaitable, Callable
-from typing import TypeVar, cast
+from typing import TypeVar, cast, overload
 
 T = TypeVar("T")
 
 POLL_EVERY_S = 0.01
 
 
+@overload
+async def eventually(predicate: Callable[[], Awaitable[T]], timeout_s: float = 10) -> T: ...
+@overload
+async def eventually(predicate: Callable[[], T], timeout_s: float = 10) -> T: ...
 async def eventually(predicate: Callable[[], T | Awaitable[T]], timeout_s: float = 10) -> T:
     """The first true answer of a predicate, sync or async. Fails with `AssertionError` after `timeout_s`."""
     deadline = time.monotonic() + timeout_s

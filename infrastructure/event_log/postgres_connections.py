@@ -7,7 +7,9 @@ server that came back is never kept waiting for a pool's back-off.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import socket
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TypeAlias
 
 import psycopg
@@ -63,6 +65,27 @@ def is_gone(connection: Connection, error: psycopg.Error) -> bool:
     return connection.closed or connection.broken or error.sqlstate in GONE_STATES
 
 
+@contextmanager
+def hang_up_after(connection: Connection, seconds: float) -> Iterator[None]:
+    """Break the connection if the block takes longer, so that what waits on it fails as on any broken one.
+
+    To cancel the query instead would ask the same silent server, and wait for it.
+    """
+    alarm = asyncio.get_running_loop().call_later(seconds, _hang_up, connection)
+    try:
+        yield
+    finally:
+        alarm.cancel()
+
+
+def _hang_up(connection: Connection) -> None:
+    wire = socket.socket(fileno=connection.pgconn.socket)
+    try:
+        wire.shutdown(socket.SHUT_RDWR)
+    finally:
+        wire.detach()
+
+
 class Readers:
     """At most `MAX_READERS` connections, made when they are first needed."""
 
@@ -74,10 +97,8 @@ class Readers:
     async def fetch(self, query: str, parameters: Sequence[object] = ()) -> list[tuple[object, ...]]:
         """Every row of a query, tried once more on a new connection. Raises `LogUnavailable`."""
         try:
-            async with asyncio.timeout(READ_TIMEOUT_S), self._slots:
+            async with self._slots:
                 return await self._fetch_twice(query, parameters)
-        except TimeoutError as error:
-            raise LogUnavailable("the event log did not answer in time") from error
         except psycopg.Error as error:
             raise LogUnavailable(f"the event log can not be read: {error}") from error
 
@@ -100,8 +121,9 @@ class Readers:
     ) -> list[tuple[object, ...]]:
         is_whole = False
         try:
-            cursor = await connection.execute(query.encode(), parameters, binary=True)
-            rows = await cursor.fetchall()
+            with hang_up_after(connection, READ_TIMEOUT_S):
+                cursor = await connection.execute(query.encode(), parameters, binary=True)
+                rows = await cursor.fetchall()
             is_whole = True
             return rows
         except psycopg.Error as error:

@@ -6,7 +6,6 @@ Called by the appender's task only. The rule of the log is in `migrations/versio
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import cast
@@ -19,7 +18,7 @@ from infrastructure.event_log.appender import ConnectionLost, FlushRefused, NotC
 from infrastructure.event_log.deciding import Outcome, conflict
 from infrastructure.event_log.postgres_arrays import Ints, PgArray, Texts
 from infrastructure.event_log.postgres_batch import Columns
-from infrastructure.event_log.postgres_connections import Connection, connect, is_gone
+from infrastructure.event_log.postgres_connections import Connection, connect, hang_up_after, is_gone
 from infrastructure.event_log.rows import RECORDS, command_id, command_record
 
 FLUSH_TIMEOUT_S = 10
@@ -103,10 +102,9 @@ class PostgresWriter:
 
     async def _execute(self, query: str, parameters: Sequence[PgArray]) -> list[tuple[object, ...]]:
         connection = await self._connected()
-        with self._judging(connection):
-            async with asyncio.timeout(FLUSH_TIMEOUT_S):
-                cursor = await connection.execute(query.encode(), parameters, binary=True)
-                return await cursor.fetchall()
+        with self._judging(connection), hang_up_after(connection, FLUSH_TIMEOUT_S):
+            cursor = await connection.execute(query.encode(), parameters, binary=True)
+            return await cursor.fetchall()
 
     async def _connected(self) -> Connection:
         if self._connection is None:
@@ -121,9 +119,6 @@ class PostgresWriter:
         """Tell a broken connection from a refusal; the former is dropped."""
         try:
             yield
-        except TimeoutError as error:
-            self._drop(connection)
-            raise ConnectionLost("the database did not answer in time") from error
         except psycopg.Error as error:
             if is_gone(connection, error):
                 self._drop(connection)

@@ -1,4 +1,4 @@
-"""Appends of one-event commands beside raw group commit: same rows, same batching, bare driver calls, no checks.
+"""Appends of one-event commands beside raw group commit: same batches, bare driver calls, no checks.
 
 Run by `make bench` or `python -m tests.benchmarks.append`. Other benchmarks call `measure` and `clients`.
 Both sides are measured in turns in the same run, and the ratio of their medians is what counts.
