@@ -35,7 +35,7 @@ POSTGRES_LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('kasal_schema', 0
 def migrate(url: str) -> None:
     """Bring the tables to this release's version; does nothing where they are.
 
-    Raises `LogUnavailable` when the database can not be reached, or was made by a newer release.
+    Raises `LogUnavailable` when the database can not be reached, refuses, or was made by a newer release.
     """
     if is_memory(url):
         return
@@ -81,8 +81,10 @@ def _transaction(url: str) -> Iterator[sa.Connection]:
             if connection.dialect.name == "postgresql":
                 connection.exec_driver_sql(POSTGRES_LOCK)
             yield connection
-    except (sa.exc.OperationalError, psycopg.OperationalError, sqlite3.OperationalError) as error:
-        raise LogUnavailable(f"the event log can not be reached: {error}") from error
+    except sa.exc.DBAPIError as error:
+        raise LogUnavailable(f"the event log's database refused: {error.orig}") from error
+    except (psycopg.Error, sqlite3.Error) as error:
+        raise LogUnavailable(f"the event log's database can not be reached: {error}") from error
     finally:
         engine.dispose()
 
