@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from nats.nuid import NUID
 
 from application.ports import FeedMoved
-from domain.errors import Unavailable
 from domain.message import Recorded
 from infrastructure.nats.cloudevents import CONTENT_TYPE, to_cloudevent
 from infrastructure.nats.connection import Connection
@@ -69,7 +68,7 @@ class JetStreamFeed:
             await ask(self._connection, f"STREAM.CREATE.{EVENTS}", config)
         except JetStreamError as error:
             if error.err_code != NAME_IN_USE:
-                raise Unavailable(f"the stream {EVENTS} can not be made: {error}") from error
+                raise
 
     async def publish(self, page: Sequence[Recorded]) -> None:
         """Append a page as one batch; one that is beyond a batch's bounds as several, each fenced.
@@ -117,7 +116,7 @@ class JetStreamFeed:
         except JetStreamError as error:
             if error.err_code == WRONG_LAST_SEQUENCE:
                 raise FeedMoved(str(error)) from error
-            raise Unavailable(f"the feed refused a page: {error}") from error
+            raise
 
 
 def batches(page: Sequence[Recorded]) -> Iterator[list[tuple[Recorded, bytes]]]:

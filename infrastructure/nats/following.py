@@ -20,7 +20,7 @@ from domain.errors import Unavailable
 from domain.message import Recorded
 from infrastructure.nats.cloudevents import from_cloudevent
 from infrastructure.nats.connection import Connection
-from infrastructure.nats.jetstream import NANOSECONDS, JetStreamError, Missing, ask, post, status_of
+from infrastructure.nats.jetstream import NANOSECONDS, Missing, ask, post, status_of
 from infrastructure.nats.subjects import EVENTS
 
 log = structlog.get_logger()
@@ -60,7 +60,7 @@ class Following:
         """What has arrived; () after about a second of nothing, whether the server is there or not."""
         try:
             await self._keep_pulling()
-        except (Missing, Unavailable, JetStreamError) as error:
+        except (Missing, Unavailable) as error:
             log.debug("feed can not be followed now", error=str(error))
             self._consumer = ""
             await asyncio.sleep(RETRY_S)

@@ -1,8 +1,9 @@
 """JetStream's API as it is on the wire: JSON requests on `$JS.API.>`, answers or errors with their numbers.
 
-Called by `feed` and `work`. Its one rule: every failure is a `JetStreamError` (the server said no), `Missing`
-(the stream or consumer is not there) or `Unavailable` (nobody answered). nats-py's own JetStream client is
-left aside: its config knows not every field and its `publish_async` never ends on a server's error.
+Called by `feed`, `following`, `pulls` and `work`. Its one rule: every failure is `Missing` (the stream or
+consumer is not there), `TooLarge`, or `Unavailable`: nobody answered, or, as a `JetStreamError`, the server said no.
+nats-py's own JetStream client is left aside: its config knows not every field and its `publish_async` never
+ends on a server's error.
 """
 
 from __future__ import annotations
@@ -26,24 +27,25 @@ WRONG_LAST_SEQUENCE = 10071
 NANOSECONDS = 1_000_000_000
 
 
-class JetStreamError(Exception):
-    """The server's refusal. `err_code` is one of JetStream's numbers."""
-
-    def __init__(self, err_code: int, description: str) -> None:
-        super().__init__(f"{description} ({err_code})")
-        self.err_code = err_code
-
-
-class Missing(Exception):
-    """There is no such stream or consumer."""
-
-
 class ApiError(msgspec.Struct, frozen=True):
     """The `error` member of an answer."""
 
     code: int = 0
     err_code: int = 0
     description: str = ""
+
+
+class JetStreamError(Unavailable):
+    """The server's refusal. `err_code` is one of JetStream's numbers, `description` its words."""
+
+    def __init__(self, error: ApiError) -> None:
+        super().__init__(f"JetStream: {error.description} ({error.err_code})")
+        self.err_code = error.err_code
+        self.description = error.description
+
+
+class Missing(Exception):
+    """There is no such stream or consumer."""
 
 
 class StreamState(msgspec.Struct, frozen=True):
@@ -112,9 +114,7 @@ def _read(message: Msg) -> Answer:
         return answer
     if answer.error.err_code in (STREAM_NOT_FOUND, CONSUMER_NOT_FOUND):
         raise Missing(answer.error.description)
-    if answer.error.code == 503:
-        raise Unavailable(f"JetStream: {answer.error.description}")
-    raise JetStreamError(answer.error.err_code, answer.error.description)
+    raise JetStreamError(answer.error)
 
 
 def status_of(message: Msg) -> str:

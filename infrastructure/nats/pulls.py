@@ -18,7 +18,7 @@ from nats.aio.subscription import Subscription
 
 from domain.errors import Unavailable
 from infrastructure.nats.connection import Connection
-from infrastructure.nats.jetstream import NANOSECONDS, JetStreamError, Missing, post, status_of
+from infrastructure.nats.jetstream import NANOSECONDS, Missing, post, status_of
 from infrastructure.nats.subjects import WORK, token
 
 log = structlog.get_logger()
@@ -89,7 +89,7 @@ class Pulls:
                     await self._look(taker)
                     has_looked = True
                 await self._ask(taker, left_s)
-            except (Missing, Unavailable, JetStreamError) as error:
+            except (Missing, Unavailable) as error:
                 log.debug("work can not be asked for now", error=str(error))
                 await asyncio.sleep(min(RETRY_S, left_s))
             else:

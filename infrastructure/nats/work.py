@@ -33,8 +33,8 @@ from infrastructure.nats.subjects import WORK, queue_filter, token, work_subject
 
 log = structlog.get_logger()
 
-HELD_ALREADY = 10077
-"""`maximum messages per subject exceeded`: the stream holds this turn of the step."""
+HELD_ALREADY = "maximum messages per subject exceeded"
+"""How the server says that the stream holds this turn of the step; the number it shares with a full disk."""
 
 
 class JetStreamWorkQueue:
@@ -84,8 +84,8 @@ class JetStreamWorkQueue:
         try:
             await send(self._connection, subject, body, {"Nats-Expected-Stream": WORK})
         except JetStreamError as error:
-            if error.err_code != HELD_ALREADY:
-                raise Unavailable(f"the work queue refused work: {error}") from error
+            if error.description != HELD_ALREADY:
+                raise
 
     async def _make_consumer(self, queue: str) -> None:
         name = token(queue)
@@ -124,7 +124,7 @@ class JetStreamWorkQueue:
             await ask(self._connection, f"STREAM.CREATE.{WORK}", config)
         except JetStreamError as error:
             if error.err_code != NAME_IN_USE:
-                raise Unavailable(f"the stream {WORK} can not be made: {error}") from error
+                raise
 
 
 class JetStreamDelivery:
