@@ -11,7 +11,19 @@ import msgspec
 from application.commands import CommandHandler, Context, Outcome
 from application.ports import Assignment
 from domain.errors import Conflict, KasalError, Unavailable
-from domain.execution import EXECUTION, Execution, RecordProgress, StartStep, StepStatus, TaskOutput
+from domain.execution import (
+    EXECUTION,
+    Execution,
+    Failure,
+    RecordProgress,
+    StartStep,
+    StepFailed,
+    StepStatus,
+    TaskOutput,
+)
+
+MAX_REPLY_BYTES = 900_000
+"""NATS carries 1 MiB."""
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -44,7 +56,11 @@ class CommandChannel:
         self._commands = commands
 
     async def answer(self, body: bytes) -> bytes:
-        return msgspec.json.encode(await self._reply(body))
+        reply = await self._reply(body)
+        encoded = msgspec.json.encode(reply)
+        if reply.assignment and len(encoded) > MAX_REPLY_BYTES:
+            return msgspec.json.encode(await self._fail_oversized(reply.assignment, len(encoded)))
+        return encoded
 
     async def _reply(self, body: bytes) -> Reply:
         try:
@@ -67,6 +83,22 @@ class CommandChannel:
         except KasalError as error:
             return Reply(refused=str(error), is_over=await self._is_over(request.command))
         return granted(request.command, outcome) if isinstance(request.command, StartStep) else Reply()
+
+    async def _fail_oversized(self, assignment: Assignment, size_bytes: int) -> Reply:
+        """A step whose context does not fit a message can never run: end it, and say why."""
+        message = f"the step's context has {size_bytes} bytes; expected at most {MAX_REPLY_BYTES}"
+        failed = StepFailed(
+            step=assignment.step, attempt=assignment.attempt, failure=Failure("context_too_large", message)
+        )
+        command = RecordProgress(
+            execution_id=assignment.execution_id,
+            step=assignment.step,
+            attempt=assignment.attempt,
+            after=0,
+            entries=(failed,),
+        )
+        await self._commands.handle(command, Context(actor="system:channel"))
+        return Reply(refused=message, is_over=True)
 
     async def _is_over(self, command: StartStep | RecordProgress) -> bool:
         execution = await self._commands.state_of(EXECUTION, command.execution_id)

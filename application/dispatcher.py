@@ -83,10 +83,11 @@ class Dispatcher:
 
     async def run(self) -> None:
         """Raises nothing but cancellation: what is away is waited for."""
+        incarnation = await patiently(self._queue.incarnation)
         position = await patiently(self._recover)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._follow(position))
-            tasks.create_task(self._watch_queue())
+            tasks.create_task(self._watch_queue(incarnation))
 
     async def _follow(self, position: int) -> None:
         async def follow() -> None:
@@ -103,9 +104,8 @@ class Dispatcher:
         elif recorded.tag in ENDED:
             await self._announce(recorded.entity_id)
 
-    async def _watch_queue(self) -> None:
+    async def _watch_queue(self, known: str) -> None:
         """A queue that was made anew has forgotten its work: recover."""
-        known = await patiently(self._queue.incarnation)
         while True:
             await asyncio.sleep(QUEUE_WATCH_S)
             if (now := await patiently(self._queue.incarnation)) != known:

@@ -7,6 +7,7 @@ a report that the log refuses stops the step at once; somebody else has it, or i
 from __future__ import annotations
 
 import asyncio
+import traceback
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Any
@@ -252,8 +253,11 @@ class Runner:
     async def _outcome(self, assignment: Assignment, reporter: StepReporter) -> StepCompleted | StepFailed:
         try:
             return await self._engine.run(assignment, reporter)
-        except Exception as error:
-            log.exception("engine failed", execution=assignment.execution_id, step=assignment.step)
+        except Exception as error:  # noqa: BLE001 - the loop's one: an engine's bug ends its step only
+            frames = traceback.format_tb(error.__traceback__)[-5:]  # not the message: it may hold a prompt
+            log.error(
+                "engine failed", error=type(error).__name__, frames=frames, execution=assignment.execution_id
+            )
             failure = Failure("engine_failed", f"{type(error).__name__} in the runner's engine")
             return StepFailed(step=assignment.step, attempt=assignment.attempt, failure=failure)
 

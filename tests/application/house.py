@@ -1,0 +1,123 @@
+"""The whole way of an execution in memory: log, relay, feed, dispatcher, queue, channel, runners."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+
+import msgspec
+
+from application.channel import CommandChannel
+from application.commands import CommandHandler, Context
+from application.dispatcher import Dispatcher, OpenStep
+from application.ports import Assignment, CrewEngine, Reporter
+from application.relay import relay
+from application.requests import run_definition
+from application.runs import Runner
+from domain.catalog import Model, PlantEntry
+from domain.definition import Definition
+from domain.execution import (
+    EXECUTION,
+    Execution,
+    StepCompleted,
+    StepFailed,
+    StepStatus,
+    TaskCompleted,
+    TaskOutput,
+    TaskStarted,
+)
+from infrastructure.clock import SystemClock
+from infrastructure.event_log.memory import MemoryEventLog
+from infrastructure.nats.memory import MemoryFeed, MemoryWorkQueue
+
+ME = Context(actor="user:me")
+
+
+class PlainEngine:
+    """Each task of the crew begins and completes; `before` runs ahead of each task."""
+
+    def __init__(self, before: Callable[[Assignment, str], Awaitable[None]] | None = None) -> None:
+        self._before = before
+
+    async def run(self, assignment: Assignment, reporter: Reporter) -> StepCompleted | StepFailed:
+        step, attempt = assignment.step, assignment.attempt
+        for task in assignment.definition.graph[step].crew.tasks:
+            if self._before:
+                await self._before(assignment, task)
+            await reporter.record(TaskStarted(step=step, attempt=attempt, task=task, agent="writer"))
+            output = TaskOutput(f"{task} done")
+            await reporter.record(
+                TaskCompleted(step=step, attempt=attempt, task=task, output=output, duration_ms=1)
+            )
+        return StepCompleted(step=step, attempt=attempt)
+
+
+class House:
+    """In-memory parts, and the loops that `running` starts."""
+
+    def __init__(self, *, lease_s: float = 30) -> None:
+        self.log = MemoryEventLog()
+        self.feed = MemoryFeed()
+        self.queue = MemoryWorkQueue(lease_s=lease_s)
+        self.commands = CommandHandler(self.log, SystemClock())
+        self.channel = CommandChannel(self.commands)
+        self.runners: list[Runner] = []
+        self.executions: list[str] = []
+
+    async def start(self, execution_id: str, definition: Definition, **inputs: object) -> None:
+        await self.commands.handle(PlantEntry(kind="models", entry=Model(name="demo/small")), ME)
+        document = msgspec.json.decode(msgspec.json.encode(definition))
+        await self.commands.handle(run_definition(execution_id, document, inputs), ME)
+        self.executions.append(execution_id)
+
+    async def state(self, execution_id: str) -> Execution:
+        return await self.commands.state_of(EXECUTION, execution_id)
+
+    async def open_steps(self) -> tuple[int, Sequence[OpenStep]]:
+        """What the read tables would say."""
+        steps = []
+        for execution_id in self.executions:
+            state = await self.state(execution_id)
+            steps += [
+                OpenStep(
+                    tenant="default",
+                    execution_id=execution_id,
+                    step=name,
+                    turn=step.turn,
+                    is_running=step.status is StepStatus.RUNNING,
+                )
+                for name, step in state.steps.items()
+                if state.is_open and step.status in (StepStatus.SCHEDULED, StepStatus.RUNNING)
+            ]
+        return await self.log.head(), steps
+
+    async def announce(self, execution_id: str) -> None:
+        for runner in self.runners:
+            runner.stop(execution_id)
+
+    def dispatcher(self, *, runners_are_gone: bool = False) -> Dispatcher:
+        return Dispatcher(
+            self.feed,
+            self.queue,
+            self.commands,
+            self.open_steps,
+            self.announce,
+            runners_are_gone=runners_are_gone,
+        )
+
+    def runner(self, name: str, engine: CrewEngine, **options: object) -> Runner:
+        runner = Runner(name, self.queue, self.channel.answer, engine, **options)  # type: ignore[arg-type]
+        self.runners.append(runner)
+        return runner
+
+    @asynccontextmanager
+    async def running(self, *loops: Awaitable[None]) -> AsyncIterator[None]:
+        """The relay and the given loops, cancelled at the end."""
+        tasks = [asyncio.ensure_future(loop) for loop in (relay(self.log, self.feed), *loops)]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)

@@ -1,0 +1,242 @@
+"""The way of an execution without a driver: dispatched, claimed, run, reported, and what goes wrong on it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import msgspec
+import pytest
+
+from application.channel import MAX_REPLY_BYTES, Reply, Request
+from application.ports import Assignment, Reporter
+from domain.definition import Crew, Definition, Step, Task
+from domain.execution import (
+    CancelExecution,
+    RecordProgress,
+    StartStep,
+    Status,
+    StepCompleted,
+    StepFailed,
+    TaskCompleted,
+    TaskOutput,
+    TaskStarted,
+)
+from domain.registry import event_of
+from tests.application.house import ME, House, PlainEngine
+from tests.domain.examples import WRITER, blog, diamond
+from tests.waiting import eventually
+
+
+def ended(house: House, execution_id: str) -> Callable[[], Awaitable[bool]]:
+    async def is_ended() -> bool:
+        return not (await house.state(execution_id)).is_open
+
+    return is_ended
+
+
+async def test_an_execution_runs_to_its_end() -> None:
+    house = House()
+    await house.start("x", blog(), topic="tea")
+    async with house.running(house.dispatcher().run(), house.runner("r", PlainEngine()).run()):
+        await eventually(ended(house, "x"))
+    assert (await house.state("x")).status is Status.COMPLETED
+    assert event_of((await house.log.read_stream("execution-x"))[-1]).output.text == "edit done"  # type: ignore[attr-defined]
+
+
+async def test_steps_side_by_side_run_on_two_runners() -> None:
+    house = House()
+    both = asyncio.Barrier(2)
+    seen: dict[str, str] = {}
+
+    def meeting(runner: str) -> PlainEngine:
+        async def before(assignment: Assignment, task: str) -> None:
+            seen[task] = runner
+            if task in ("two", "three"):
+                await both.wait()
+
+        return PlainEngine(before)
+
+    await house.start("x", diamond())
+    runners = [house.runner(name, meeting(name), concurrency=1).run() for name in ("r1", "r2")]
+    async with house.running(house.dispatcher().run(), *runners):
+        await eventually(ended(house, "x"))
+    assert {seen["two"], seen["three"]} == {"r1", "r2"}
+
+
+async def test_cancelling_stops_the_engine_and_frees_the_runner() -> None:
+    house = House()
+    hangs = asyncio.Event()
+
+    async def hang(assignment: Assignment, task: str) -> None:
+        if assignment.execution_id == "x":
+            hangs.set()
+            await asyncio.Event().wait()
+
+    await house.start("x", blog(), topic="tea")
+    runner = house.runner("r", PlainEngine(hang), concurrency=1)
+    async with house.running(house.dispatcher().run(), runner.run()):
+        await hangs.wait()
+        await house.commands.handle(CancelExecution(execution_id="x"), ME)
+        await house.start("y", blog(), topic="tea")
+        await eventually(ended(house, "y"))
+    assert (await house.state("x")).status is Status.CANCELLED
+
+
+async def test_a_runner_that_vanishes_is_replaced_and_its_late_report_refused() -> None:
+    house = House(lease_s=0.1)
+    frozen, thaw = asyncio.Event(), asyncio.Event()
+    refused: list[str] = []
+
+    class Freezing(PlainEngine):
+        async def run(self, assignment: Assignment, reporter: Reporter) -> StepCompleted | StepFailed:
+            frozen.set()
+            await thaw.wait()
+            try:
+                return await super().run(assignment, reporter)
+            except BaseException as error:
+                refused.append(str(error))
+                raise
+
+    await house.start("x", blog(), topic="tea")
+    first = house.runner("r1", Freezing(), heartbeat_s=3600, concurrency=1)
+    house.runners.remove(first)  # no announcement reaches it
+    async with house.running(house.dispatcher().run(), first.run()):
+        await frozen.wait()
+        async with house.running(house.runner("r2", PlainEngine()).run()):
+            await eventually(ended(house, "x"))
+            thaw.set()
+            await eventually(lambda: bool(refused))
+    state = await house.state("x")
+    assert (state.status, state.steps["crew"].runner, state.steps["crew"].attempt) == (
+        Status.COMPLETED,
+        "r2",
+        2,
+    )
+    assert "while completed" in refused[0]
+
+
+async def test_heartbeats_keep_a_long_step() -> None:
+    house = House(lease_s=0.2)
+
+    async def slow(assignment: Assignment, task: str) -> None:
+        await asyncio.sleep(0.3)
+
+    await house.start("x", blog(), topic="tea")
+    runners = [house.runner(name, PlainEngine(slow), heartbeat_s=0.05).run() for name in ("r1", "r2")]
+    async with house.running(house.dispatcher().run(), *runners):
+        await eventually(ended(house, "x"))
+    assert (await house.state("x")).steps["crew"].attempt == 1
+
+
+async def test_a_runner_that_is_told_to_stop_hands_its_step_back() -> None:
+    house = House()
+    begun = asyncio.Event()
+
+    async def hang(assignment: Assignment, task: str) -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    await house.start("x", blog(), topic="tea")
+    async with house.running(house.dispatcher().run()):
+        async with house.running(house.runner("r1", PlainEngine(hang)).run()):
+            await begun.wait()
+        async with house.running(house.runner("r2", PlainEngine()).run()):
+            await eventually(ended(house, "x"))
+    assert (await house.state("x")).steps["crew"].runner == "r2"
+
+
+async def test_an_engine_that_breaks_fails_the_execution_and_says_so() -> None:
+    house = House()
+
+    async def broken(assignment: Assignment, task: str) -> None:
+        raise RuntimeError("secret prompt")
+
+    await house.start("x", blog(), topic="tea")
+    async with house.running(house.dispatcher().run(), house.runner("r", PlainEngine(broken)).run()):
+        await eventually(ended(house, "x"))
+    last = event_of((await house.log.read_stream("execution-x"))[-1])
+    assert last.failure.code == "engine_failed"  # type: ignore[attr-defined]
+    assert "secret" not in last.failure.message  # type: ignore[attr-defined]
+
+
+async def test_a_lost_queue_is_filled_again() -> None:
+    house = House()
+    await house.start("x", blog(), topic="tea")
+    async with house.running(house.dispatcher().run()):
+        assert await has_work(house)
+        await house.queue.lose()
+        async with house.running(house.runner("r", PlainEngine()).run()):
+            await eventually(ended(house, "x"))
+
+
+async def has_work(house: House) -> bool:
+    delivery = await house.queue.take(("default",), timeout_s=5)
+    if delivery:
+        await delivery.hand_back()
+    return delivery is not None
+
+
+async def test_after_a_restart_of_everything_orphans_run_at_once() -> None:
+    house = House(lease_s=3600)
+    claim = StartStep(execution_id="x", step="crew", turn=1, delivery=1, runner="dead")
+    await house.start("x", blog(), topic="tea")
+    await ask(house, claim, "dead")
+    dispatcher = house.dispatcher(runners_are_gone=True)
+    async with house.running(dispatcher.run(), house.runner("r", PlainEngine()).run()):
+        await eventually(ended(house, "x"))
+    assert (await house.state("x")).steps["crew"].turn == 2
+
+
+async def ask(house: House, command: StartStep | RecordProgress, runner: str) -> Reply:
+    answer = await house.channel.answer(msgspec.json.encode(Request(runner=runner, command=command)))
+    return msgspec.json.decode(answer, type=Reply)
+
+
+async def test_a_claim_and_a_report_may_come_twice() -> None:
+    house = House()
+    await house.start("x", blog(), topic="tea")
+    claim = StartStep(execution_id="x", step="crew", turn=1, delivery=1, runner="r")
+    assert await ask(house, claim, "r") == await ask(house, claim, "r")
+    begun = TaskStarted(step="crew", attempt=1, task="research", agent="researcher")
+    report = RecordProgress(execution_id="x", step="crew", attempt=1, after=0, entries=(begun,))
+    assert await ask(house, report, "r") == await ask(house, report, "r") == Reply()
+    assert await house.log.head() == 5
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"{", b"[]", b'{"runner": "r", "command": {"type": "CancelExecution"}}']
+)
+async def test_what_is_no_request_is_refused(body: bytes) -> None:
+    assert b"unreadable request" in await House().channel.answer(body)
+
+
+async def test_a_context_that_fits_no_message_ends_the_step() -> None:
+    house = House()
+    await house.start("x", gathering(8))
+    await ask(house, StartStep(execution_id="x", step="first", turn=1, delivery=1, runner="r"), "r")
+    large = TaskOutput("x" * 120_000)
+    for number in range(8):
+        done = TaskCompleted(step="first", attempt=1, task=f"t{number}", output=large, duration_ms=1)
+        await ask(house, report("first", number, done), "r")
+    await ask(house, report("first", 8, StepCompleted(step="first", attempt=1)), "r")
+    reply = await ask(house, StartStep(execution_id="x", step="last", turn=1, delivery=1, runner="r"), "r")
+    assert reply.is_over
+    assert str(MAX_REPLY_BYTES) in reply.refused
+    assert (await house.state("x")).status is Status.FAILED
+
+
+def report(step: str, after: int, entry: TaskCompleted | StepCompleted) -> RecordProgress:
+    return RecordProgress(execution_id="x", step=step, attempt=1, after=after, entries=(entry,))
+
+
+def gathering(count: int) -> Definition:
+    """A step of many tasks, and one that has all of them as context."""
+    task = Task(description="Do", expected_output="done", agent="writer", context=())
+    many = {f"t{number}": task for number in range(count)}
+    last = Task(description="Sum up", expected_output="a sum", agent="writer", context=tuple(many))
+    steps = {
+        "first": Step(crew=Crew(tasks=tuple(many))),
+        "last": Step(crew=Crew(tasks=("sum",)), after=("first",)),
+    }
+    return Definition(name="Gathering", agents={"writer": WRITER}, tasks={**many, "sum": last}, steps=steps)
