@@ -32,6 +32,21 @@ class Connection(Client):
         """Grows with each reconnect: whatever was asked of the server before may have been forgotten."""
         return int(self.stats["reconnects"])
 
+    async def close(self) -> None:
+        """End it. What could not be sent is dropped: nats-py fails over it while the server is away."""
+        if not self.is_connected:
+            self._pending, self._pending_data_size = [], 0
+        try:
+            await super().close()
+        except OSError as error:
+            log.debug("closed without a last word", error=str(error), connection=self.options["name"])
+
+    def give_up_requests(self) -> None:
+        """Fail what waits for an answer: the server has forgotten where to send it."""
+        for answer in list(self._resp_map.values()):
+            if not answer.done():
+                answer.set_exception(errors.StaleConnectionError())
+
     async def _process_err(self, err_msg: str) -> None:
         error = errors.Error(f"nats: {err_msg.strip(chr(39))}")
         if PERMISSIONS in str(error).lower():
@@ -51,6 +66,11 @@ async def connect(url: str, name: str) -> Connection:
     """
     connection = Connection()
     watch = _Watch(name)
+
+    async def on_disconnected() -> None:
+        connection.give_up_requests()
+        await watch.on_lost()
+
     await connection.connect(
         [part.strip() for part in url.split(",")],
         name=name,
@@ -63,7 +83,7 @@ async def connect(url: str, name: str) -> Connection:
         pending_size=PENDING_BYTES,
         flush_timeout=CONNECT_TIMEOUT_S,
         error_cb=watch.on_error,
-        disconnected_cb=watch.on_lost,
+        disconnected_cb=on_disconnected,
         reconnected_cb=watch.on_back,
     )
     return connection

@@ -1,9 +1,9 @@
 """JetStream's API as it is on the wire: JSON requests on `$JS.API.>`, answers or errors with their numbers.
 
 Called by `feed`, `following`, `pulls` and `work`. Its one rule: every failure is `Missing` (the stream or
-consumer is not there), `TooLarge`, or `Unavailable`: nobody answered, or, as a `JetStreamError`, the server said no.
-nats-py's own JetStream client is left aside: its config knows not every field and its `publish_async` never
-ends on a server's error.
+consumer is not there), `TooLarge`, or `Unavailable`: nobody answered, or, as a `JetStreamError`, the server
+said no. nats-py's own JetStream client is left aside: its config knows not every field and its
+`publish_async` never ends on a server's error.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 
 import structlog
 from nats import errors
@@ -57,7 +58,8 @@ async def serve(
     service.subscription = await connection.subscribe(
         subject, queue=group, cb=service.on_request, pending_msgs_limit=MAX_WAITING
     )
-    await connection.flush()
+    with suppress(errors.Error):  # while the server is away the subscription follows on its return
+        await connection.flush(1)
     return service
 
 

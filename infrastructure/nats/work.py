@@ -16,10 +16,8 @@ from nats import errors
 from nats.aio.msg import Msg
 
 from application.ports import Work
-from domain.errors import Unavailable
 from infrastructure.nats.connection import Connection
 from infrastructure.nats.jetstream import (
-    API_TIMEOUT_S,
     NAME_IN_USE,
     NANOSECONDS,
     JetStreamError,
@@ -35,6 +33,8 @@ log = structlog.get_logger()
 
 HELD_ALREADY = "maximum messages per subject exceeded"
 """How the server says that the stream holds this turn of the step; the number it shares with a full disk."""
+
+ACK_TIMEOUT_S = 1.0
 
 
 class JetStreamWorkQueue:
@@ -149,13 +149,25 @@ class JetStreamDelivery:
         await post(self._connection, self._message.reply, Msg.Ack.Progress)
 
     async def done(self) -> None:
-        """Confirmed by the server. Raises `Unavailable`; the work may then be delivered once more."""
+        """Confirmed by the server. Raises `Unavailable`; the work may then be delivered once more.
+
+        A server that crashed may not know of this delivery; then the message itself is deleted.
+        """
         try:
-            await self._connection.request(self._message.reply, Msg.Ack.Ack, timeout=API_TIMEOUT_S)
+            await self._connection.request(self._message.reply, Msg.Ack.Ack, timeout=ACK_TIMEOUT_S)
         except errors.NoRespondersError:
             log.warning("work ended whose queue was lost meanwhile", execution=self._work.execution_id)
-        except (errors.Error, OSError) as error:
-            raise Unavailable(f"the work queue can not be reached: {error}") from error
+        except (errors.Error, OSError):
+            await self._delete()
+
+    async def _delete(self) -> None:
+        request = {"seq": self._message.metadata.sequence.stream, "no_erase": True}
+        try:
+            await ask(self._connection, f"STREAM.MSG.DELETE.{WORK}", request)
+        except Missing:
+            return
+        except JetStreamError as error:
+            log.debug("the message was gone already", error=str(error))
 
     async def hand_back(self, delay_s: float = 0) -> None:
         """Sent, not confirmed: lost, it costs the rest of the lease."""

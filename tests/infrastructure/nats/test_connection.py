@@ -1,0 +1,74 @@
+"""The connection: it never gives up, whatever the server says or does."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+from nats import errors
+
+from infrastructure.nats.connection import Connection, connect
+from infrastructure.nats.server import NatsServer
+from tests.nats_servers import crash
+from tests.waiting import eventually
+
+
+async def answers(connection: Connection) -> bool:
+    try:
+        await connection.flush(1)
+    except errors.Error:
+        return False
+    return connection.is_connected
+
+
+async def test_it_waits_for_a_server_that_is_not_there_yet(own_nats_server: NatsServer) -> None:
+    await crash(own_nats_server)
+    connecting = asyncio.create_task(connect(own_nats_server.url, "test"))
+    await asyncio.sleep(0)
+    assert not connecting.done()
+    await own_nats_server.start_again()
+    connection = await asyncio.wait_for(connecting, 10)
+    assert connection.is_connected
+    await connection.close()
+
+
+async def test_it_comes_back_after_a_crash_of_the_server(
+    own_nats_server: NatsServer, nats_connection: Connection
+) -> None:
+    epoch = nats_connection.epoch
+    await crash(own_nats_server)
+    await own_nats_server.start_again()
+    await eventually(lambda: nats_connection.epoch > epoch)
+    await eventually(lambda: answers(nats_connection))
+
+
+async def test_an_error_of_the_server_ends_no_connection(nats_connection: Connection) -> None:
+    """A message above max_payload that the client lets through: the server says -ERR and hangs up."""
+    epoch = nats_connection.epoch
+    nats_connection._max_payload = 10**8
+    await nats_connection.publish("too.large", b"x" * 2_000_000)
+    await eventually(lambda: nats_connection.epoch > epoch)
+    await eventually(lambda: answers(nats_connection))
+
+
+async def test_a_request_whose_server_dies_fails_at_once(
+    own_nats_server: NatsServer, nats_connection: Connection
+) -> None:
+    await nats_connection.subscribe("silence")
+    asking = asyncio.create_task(nats_connection.request("silence", timeout=60))
+    await nats_connection.flush()
+    started = time.monotonic()
+    await crash(own_nats_server)
+    with pytest.raises(errors.StaleConnectionError):
+        await asking
+    assert time.monotonic() - started < 30
+
+
+async def test_it_can_be_closed_while_the_server_is_away(own_nats_server: NatsServer) -> None:
+    connection = await connect(own_nats_server.url, "test")
+    await crash(own_nats_server)
+    await eventually(lambda: not connection.is_connected)
+    await connection.publish("never.sent", b"x")
+    await connection.close()
+    assert connection.is_closed
