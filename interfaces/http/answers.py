@@ -60,12 +60,12 @@ def etag(version: int) -> str:
 
 
 def accepted(
-    outcome: Outcome, status: int, headers: dict[str, str], *, execution_status: str | None
+    outcome: Outcome, status: int, headers: dict[str, str], *, entity_id: str, execution_status: str | None
 ) -> Answer:
     """A command's answer; the same for a replay, but for the header that says so."""
     headers["ETag"] = etag(outcome.version)
     headers["Kasal-Position"] = str(outcome.position)
     if outcome.is_replay:
         headers["Idempotency-Replayed"] = "true"
-    body = Accepted(outcome.entity_id, outcome.version, outcome.position, execution_status)
+    body = Accepted(entity_id, outcome.version, outcome.position, execution_status)
     return Answer(status, encoder.encode(body), headers)

@@ -6,39 +6,61 @@ injection, bodies and answers are bytes that we decode and encode ourselves (tes
 
 from __future__ import annotations
 
+from typing import cast
+
 from litestar import Litestar
 from litestar.datastructures import State
 from litestar.exceptions import HTTPException
 
-from interfaces.http import executions, health, workflows
+from interfaces.http import catalog, events, execution_queries, executions, health, usage, workflows
 from interfaces.http.admission import Admission
 from interfaces.http.bodies import MAX_BODY_BYTES
 from interfaces.http.errors import on_error
 from interfaces.http.parts import Parts
 from interfaces.http.request import ApiRequest
+from interfaces.streams import LiveEvents
 
 ROUTES = (
     health.livez,
     health.readyz,
     workflows.create,
+    workflows.list_all,
+    workflows.detail,
     workflows.revise,
     workflows.archive,
+    workflows.versions,
+    workflows.one_version,
     executions.start,
     executions.generate_name,
     executions.cancel,
+    execution_queries.list_all,
+    execution_queries.detail,
+    execution_queries.history,
+    execution_queries.timeline,
+    events.stream_execution,
+    events.stream_all,
+    *catalog.ROUTES,
+    usage.list_all,
 )
 
 
 def create_app(parts: Parts) -> Litestar:
     """The application; whoever runs it owns the parts and closes them afterwards."""
+    live = LiveEvents(parts.read_log, parts.feed, parts.to_cloudevent)
     return Litestar(
         route_handlers=ROUTES,
         before_request=Admission(parts.settings).admit,
         exception_handlers={Exception: on_error, HTTPException: on_error},
         request_class=ApiRequest,
         request_max_body_size=MAX_BODY_BYTES,
-        state=State({"parts": parts}),
+        state=State({"parts": parts, "live": live}),
+        on_shutdown=[live.close],
         openapi_config=None,
         logging_config=None,
         debug=False,
     )
+
+
+async def end_streams(app: Litestar) -> None:
+    """Let every open stream come to its end, so that the server can: called before the server is stopped."""
+    await cast("LiveEvents", app.state["live"]).close()

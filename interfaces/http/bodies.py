@@ -35,7 +35,7 @@ MAX_FAULTS = 100
 
 _LONG_NUMBER = re.compile(rb"[0-9]{18}")
 
-T = TypeVar("T")
+T = TypeVar("T", bound=msgspec.Struct)
 
 
 class Nothing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -57,6 +57,13 @@ async def read_json(request: ApiRequest, of: type[T], *, is_optional: bool = Fal
     if needs_look(body):
         value_of_json(body)
     return value
+
+
+async def read_value(request: ApiRequest) -> object:
+    """The body as whatever JSON value it is. Raises `Refused` (400, 408, 415) and `TooLarge`."""
+    body = await read_bytes(request)
+    media_type_of(request, JSON_TYPES)
+    return value_of_json(body)
 
 
 async def read_document(request: ApiRequest) -> object:
@@ -186,10 +193,10 @@ def value_faults(value: object) -> Iterator[Fault]:
                 waiting.extend((each, (*path, name)) for name, each in reversed([*item.items()]))
 
 
-def shape_faults(value: object, of: Any) -> Invalid:
-    """Every place where a value is not of a type's shape."""
+def shape_faults(value: object, of: Any, *known: Fault) -> Invalid:
+    """Every place where a value is not of a type's shape, after the faults that are known already."""
     found = (fault for error in validator(of).iter_errors(value) for fault in faults_of(error))
-    faults = [*islice(found, MAX_FAULTS)]
+    faults = [*known, *islice(found, MAX_FAULTS)]
     if not faults:
         try:
             msgspec.convert(value, type=of)

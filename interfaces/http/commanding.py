@@ -75,6 +75,7 @@ async def answer(
     projections: Sequence[str],
     status: int = 202,
     location: str | None = None,
+    entity_id: str | None = None,
     execution_status: str | None = None,
 ) -> Answer:
     """201 or 202; with `Prefer: wait=N` as soon as the projections have it, or after N seconds."""
@@ -84,7 +85,13 @@ async def answer(
     wait_s = headers.wait_s(request.header("prefer"))
     if wait_s is not None and await is_reached(request, projections, outcome.position, wait_s):
         fields["Preference-Applied"] = f"wait={wait_s}"
-    return accepted(outcome, status, fields, execution_status=execution_status)
+    return accepted(
+        outcome,
+        status,
+        fields,
+        entity_id=outcome.entity_id if entity_id is None else entity_id,
+        execution_status=execution_status,
+    )
 
 
 async def is_reached(

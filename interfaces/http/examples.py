@@ -37,9 +37,23 @@ START_SAVED: dict[str, object] = {
 
 START_INLINE: dict[str, object] = {"definition": BLOG, "inputs": {"industry": "solar power"}}
 
-MODEL: dict[str, object] = {
-    "description": "Small and fast",
-    "temperature": 0.2,
-    "timeout_s": 60,
-    "context_window": 128_000,
+ENTRIES: dict[str, tuple[str, dict[str, object]]] = {
+    "models": (
+        "openai/gpt-4o-mini",
+        {"description": "Small and fast", "temperature": 0.2, "timeout_s": 60, "context_window": 128_000},
+    ),
+    "tools": (
+        "calculator",
+        {
+            "description": "Works an arithmetic expression out",
+            "parameters": {"type": "object", "properties": {"expression": {"type": "string"}}},
+            "idempotent": True,
+        },
+    ),
+    "schemas": (
+        "Headline",
+        {"schema": {"type": "object", "properties": {"text": {"type": "string"}}, "required": ["text"]}},
+    ),
+    "templates": ("house_style", {"text": "Write short sentences.", "description": "For every writer"}),
 }
+"""By kind: a name, and the body that sets it."""

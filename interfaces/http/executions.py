@@ -28,7 +28,7 @@ from interfaces.http.operation import (
 from interfaces.http.request import ApiRequest
 
 TAG = "Executions"
-PROJECTIONS = ("execution_list", "execution_detail")
+PROJECTIONS = ("execution_list", "execution_detail", "execution_history", "execution_timeline")
 
 Version = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
 S = TypeVar("S")
@@ -91,7 +91,7 @@ class Reason(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ),
 )
 async def start(request: ApiRequest) -> Answer:
-    """By `workflow_id`, or with an inline `definition`. What runs is pinned: later changes do not reach it."""
+    """By `workflow_id` or with an inline `definition`, which is pinned: later changes do not reach it."""
     wanted = await read_json(request, StartExecution)
     wanted.check()
     execution_id = request.parts.clock.new_id()

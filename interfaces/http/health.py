@@ -1,7 +1,7 @@
 """Whether the process lives, and whether it is ready for commands.
 
-Called by orchestrators; public. Its one rule: readiness is the event log's alone: what is missing besides makes
-answers late, but loses nothing.
+Called by orchestrators; public. Its one rule: readiness is the event log's alone; what is missing besides
+makes answers late, but loses nothing.
 """
 
 from __future__ import annotations

@@ -54,6 +54,19 @@ COMMAND_GIVES = ("ETag", "Kasal-Position", "Preference-Applied", "Idempotency-Re
 COMMAND_PROBLEMS = ("conflict", "rejected", "invalid", "log_full", "log_unavailable")
 BODY_PROBLEMS = ("malformed", "unsupported_media_type", "too_large", "body_timeout")
 
+QUERY_HEADERS = ("Kasal-After",)
+DETAIL_HEADERS = ("Kasal-After", "If-None-Match")
+LIST_GIVES = ("Kasal-Position", "Link")
+DETAIL_GIVES = ("Kasal-Position", "ETag")
+LIST_PROBLEMS = ("malformed", "not_caught_up", "unavailable")
+DETAIL_PROBLEMS = (*LIST_PROBLEMS, "not_found")
+
+
+def page_of(item: type) -> type[msgspec.Struct]:
+    """The type of a page of a list."""
+    fields = [("items", tuple[item, ...]), ("next_cursor", str | None)]  # type: ignore[valid-type]
+    return msgspec.defstruct(f"{item.__name__}Page", fields, namespace={"__doc__": "One page of a list."})
+
 
 def operation(id: str, summary: str, **rest: Any) -> dict[str, Any]:
     """The `opt` of a route."""

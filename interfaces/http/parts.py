@@ -5,26 +5,16 @@ Its one rule: nothing here is made by a route; a part that a process lacks is a 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from application.commands import CommandHandler
 from application.ports import Clock, EventFeed
 from domain.message import Recorded
 from infrastructure.settings import Settings
+from interfaces.streams import LogReader
 from projections.database import ReadDatabase
-
-
-class LogReader(Protocol):
-    """The part of `EventLog` that streams read their history from."""
-
-    async def read_stream(self, stream: str, after_version: int = 0) -> Sequence[Recorded]: ...
-
-    async def read_all(self, after_position: int, limit: int) -> Sequence[Recorded]: ...
-
-    async def head(self) -> int: ...
-
 
 Check = Callable[[], Awaitable[None]]
 """Returns when all is well; raises a `KasalError` that says what is not."""
@@ -36,7 +26,8 @@ class Parts:
     read_log          history for streams, before the live feed takes over
     feed              events as they come; its going away stops nothing
     to_cloudevent     an event as CloudEvent JSON
-    subscribe_tokens  (tenant, execution id) -> pieces of model answers as JSON, while they are made
+    subscribe_tokens  (tenant, execution id): pieces of model answers as JSON, while they are made; entered
+                      even while NATS is away, or raises `Unavailable`
     required          what /readyz demands, by name: without it commands can not be accepted
     degraded          what /readyz?verbose reports besides: without it answers are late, but nothing is lost
     """
@@ -48,6 +39,6 @@ class Parts:
     read_log: LogReader
     feed: EventFeed
     to_cloudevent: Callable[[Recorded], bytes]
-    subscribe_tokens: Callable[[str, str], AsyncIterator[bytes]]
+    subscribe_tokens: Callable[[str, str], AbstractAsyncContextManager[AsyncIterator[bytes]]]
     required: Mapping[str, Check] = field(default_factory=dict)
     degraded: Mapping[str, Check] = field(default_factory=dict)

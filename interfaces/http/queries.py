@@ -5,34 +5,43 @@ Called by every route that reads. Its one rule: a parameter that a route does no
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Annotated, TypeVar
-from urllib.parse import parse_qsl
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime
+from typing import Annotated, TypeVar, get_origin
+from urllib.parse import parse_qsl, urlencode
 
 import msgspec
 
-from domain.errors import Fault
-from interfaces.http.headers import header_fault
+from domain.errors import Fault, Invalid
+from interfaces.http.answers import Answer, etag
+from interfaces.http.headers import header_fault, is_unchanged
 from interfaces.http.request import ApiRequest
-from interfaces.problems import malformed
+from interfaces.problems import Refused, malformed
+from projections.paging import DEFAULT_LIMIT, MAX_LIMIT, Document, Page
 from projections.positions import position_of, wait_for
 
 MAX_WAIT_S = 5.0
 MAX_PARAMETERS = 50
 
-Position = Annotated[
-    int,
-    msgspec.Meta(
-        ge=0, le=2**63 - 1, description="wait (at most 5 seconds) until this position is in the answer"
-    ),
-]
-Limit = Annotated[int, msgspec.Meta(ge=1, le=200, description="how many items at most")]
+Position = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+Limit = Annotated[int, msgspec.Meta(ge=1, le=MAX_LIMIT)]
+Cursor = Annotated[str, msgspec.Meta(min_length=1, max_length=2_000)]
+NamePart = Annotated[str, msgspec.Meta(max_length=200)]
+Id = Annotated[str, msgspec.Meta(max_length=128)]
+Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
 class Query(msgspec.Struct, frozen=True, kw_only=True):
-    """What every query takes. after: the position that a command answered with."""
+    """after: wait, at most 5 seconds, until the answer has this position (that a command answered with)."""
 
     after: Position | None = None
+
+
+class ListQuery(Query, frozen=True, kw_only=True):
+    """limit: items at most. cursor: `next_cursor` of the page before."""
+
+    limit: Limit = DEFAULT_LIMIT
+    cursor: Cursor | None = None
 
 
 Q = TypeVar("Q", bound=msgspec.Struct)
@@ -48,6 +57,7 @@ def read_query(request: ApiRequest, of: type[Q]) -> Q:
     faults: list[Fault] = []
     for name, text in pairs(raw):
         at = f"/query/{name[:80]}"
+        is_list = get_origin(types.get(name)) is tuple
         if name not in types:
             faults.append(Fault(at, f"unknown parameter; expected one of: {', '.join(types) or 'none'}"))
         elif name in values:
@@ -55,10 +65,11 @@ def read_query(request: ApiRequest, of: type[Q]) -> Q:
         elif "\x00" in text:
             faults.append(Fault(at, "holds U+0000; expected text without it"))
         else:
-            values[name] = converted(text, types[name], at, faults)
+            value = text.split(",") if is_list else text
+            values[name] = converted(value, types[name], at, faults)
     if faults:
         raise malformed(f"the query is wrong: {faults[0].pointer} {faults[0].message}", *faults)
-    return msgspec.convert(values, type=of, from_attributes=False, strict=False)
+    return of(**values)
 
 
 def pairs(raw: bytes) -> list[tuple[str, str]]:
@@ -72,10 +83,11 @@ def pairs(raw: bytes) -> list[tuple[str, str]]:
         raise malformed(f"the query has more than {MAX_PARAMETERS} parameters") from error
 
 
-def converted(text: str, to: object, at: str, faults: list[Fault]) -> object:
+def converted(value: object, to: object, at: str, faults: list[Fault]) -> object:
     try:
-        return msgspec.convert(text, type=to, strict=False)
-    except msgspec.ValidationError as error:
+        found = msgspec.convert(value, type=to, strict=False)
+        return found.astimezone(UTC) if isinstance(found, datetime) else found
+    except (msgspec.ValidationError, OverflowError) as error:
         faults.append(Fault(at, str(error)))
     return None
 
@@ -97,3 +109,47 @@ def header_position(value: str | None) -> int | None:
     if not value.isascii() or not value.isdecimal() or len(value) > 18:
         raise header_fault("Kasal-After", "expected a position: a whole number")
     return int(value)
+
+
+async def page_answer(
+    request: ApiRequest, names: Sequence[str], query: ListQuery, fetch: Callable[[], Awaitable[Page]]
+) -> Answer:
+    """A page of a list, its JSON passed on as the projection has it. names: the projections it comes from."""
+    fields = await reached(request, names, query.after)
+    page = await asked(fetch)
+    if page.next_cursor is not None:
+        fields["Link"] = f'<{next_url(request, page.next_cursor)}>; rel="next"'
+    return Answer(200, page.body, fields)
+
+
+async def document_answer(
+    request: ApiRequest, names: Sequence[str], query: Query, fetch: Callable[[], Awaitable[Document]]
+) -> Answer:
+    """One resource; 304 when the client has this version."""
+    fields = await reached(request, names, query.after)
+    document = await asked(fetch)
+    fields["ETag"] = etag(document.version)
+    if is_unchanged(request.header("if-none-match"), fields["ETag"]):
+        return Answer(304, b"", fields)
+    return Answer(200, document.json, fields)
+
+
+A = TypeVar("A")
+
+
+async def asked(fetch: Callable[[], Awaitable[A]]) -> A:
+    """The answer; what a query finds wrong with its parameters is a fault of the request line."""
+    try:
+        return await fetch()
+    except Invalid as error:
+        raise faulty_query(error) from error
+
+
+def faulty_query(error: Invalid) -> Refused:
+    return malformed(str(error), *(Fault(f"/query/{each.pointer}", each.message) for each in error.faults))
+
+
+def next_url(request: ApiRequest, cursor: str) -> str:
+    """The same list, one page on."""
+    kept = [pair for pair in pairs(request.scope["query_string"]) if pair[0] not in ("cursor", "after")]
+    return f"{request.scope['path']}?{urlencode([*kept, ('cursor', cursor)])}"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from litestar import post, put
+from functools import partial
+
+from litestar import get, post, put
 
 from application.requests import create_workflow, revise_workflow
 from domain.definition import Definition
@@ -18,10 +20,26 @@ from interfaces.http.operation import (
     COMMAND_GIVES,
     COMMAND_HEADERS,
     COMMAND_PROBLEMS,
+    DETAIL_GIVES,
+    DETAIL_HEADERS,
+    DETAIL_PROBLEMS,
+    LIST_GIVES,
+    LIST_PROBLEMS,
+    QUERY_HEADERS,
     operation,
+    page_of,
 )
+from interfaces.http.queries import ListQuery, NamePart, Query, document_answer, page_answer, read_query
 from interfaces.http.request import ApiRequest
 from interfaces.problems import Refused
+from projections.workflow_detail import (
+    WorkflowDetail,
+    WorkflowVersion,
+    get_version,
+    get_workflow,
+    list_versions,
+)
+from projections.workflow_list import WorkflowRow, list_workflows
 
 TAG = "Workflows"
 PROJECTIONS = ("workflow_list", "workflow_detail")
@@ -113,3 +131,107 @@ async def archive(request: ApiRequest, workflow_id: str) -> Answer:
     await read_nothing(request)
     outcome = await command(request, wish, stream=wish.stream)
     return await answer(request, outcome, projections=PROJECTIONS)
+
+
+class WorkflowsQuery(ListQuery, frozen=True, kw_only=True):
+    """name: a part of it, in upper or lower case. is_archived: left out, both."""
+
+    name: NamePart | None = None
+    is_archived: bool | None = None
+
+
+@get(
+    "/v1/workflows",
+    opt=operation(
+        "list_workflows",
+        "Workflows, newest first",
+        tag=TAG,
+        query=WorkflowsQuery,
+        answer={200: page_of(WorkflowRow)},
+        problems=LIST_PROBLEMS,
+        headers=QUERY_HEADERS,
+        gives=LIST_GIVES,
+    ),
+)
+async def list_all(request: ApiRequest) -> Answer:
+    """Each in its newest version, without its document."""
+    query = read_query(request, WorkflowsQuery)
+    fetch = partial(
+        list_workflows,
+        request.parts.read,
+        request.tenant,
+        name=query.name,
+        is_archived=query.is_archived,
+        limit=query.limit,
+        cursor=query.cursor,
+    )
+    return await page_answer(request, ("workflow_list",), query, fetch)
+
+
+@get(
+    "/v1/workflows/{workflow_id:str}",
+    opt=operation(
+        "get_workflow",
+        "A workflow with its document",
+        tag=TAG,
+        query=Query,
+        answer={200: WorkflowDetail, 304: None},
+        problems=DETAIL_PROBLEMS,
+        headers=DETAIL_HEADERS,
+        gives=DETAIL_GIVES,
+    ),
+)
+async def detail(request: ApiRequest, workflow_id: str) -> Answer:
+    """In its newest version; the ETag is what `If-Match` of a revision takes."""
+    query = read_query(request, Query)
+    fetch = partial(get_workflow, request.parts.read, request.tenant, checked_id("workflow", workflow_id))
+    return await document_answer(request, ("workflow_detail",), query, fetch)
+
+
+@get(
+    "/v1/workflows/{workflow_id:str}/versions",
+    opt=operation(
+        "list_workflow_versions",
+        "Every version of a workflow, newest first",
+        tag=TAG,
+        query=ListQuery,
+        answer={200: page_of(WorkflowVersion)},
+        problems=(*LIST_PROBLEMS, "not_found"),
+        headers=QUERY_HEADERS,
+        gives=LIST_GIVES,
+    ),
+)
+async def versions(request: ApiRequest, workflow_id: str) -> Answer:
+    """Versions never change."""
+    query = read_query(request, ListQuery)
+    fetch = partial(
+        list_versions,
+        request.parts.read,
+        request.tenant,
+        checked_id("workflow", workflow_id),
+        limit=query.limit,
+        cursor=query.cursor,
+    )
+    return await page_answer(request, ("workflow_detail",), query, fetch)
+
+
+@get(
+    "/v1/workflows/{workflow_id:str}/versions/{version:int}",
+    opt=operation(
+        "get_workflow_version",
+        "One version of a workflow",
+        tag=TAG,
+        query=Query,
+        answer={200: WorkflowVersion, 304: None},
+        problems=DETAIL_PROBLEMS,
+        headers=DETAIL_HEADERS,
+        gives=DETAIL_GIVES,
+    ),
+)
+async def one_version(request: ApiRequest, workflow_id: str, version: int) -> Answer:
+    """The document as it was saved, by whom and when."""
+    query = read_query(request, Query)
+    fetch = partial(
+        get_version, request.parts.read, request.tenant, checked_id("workflow", workflow_id), version
+    )
+    return await document_answer(request, ("workflow_detail",), query, fetch)

@@ -1,0 +1,209 @@
+"""The catalogue: models, tools, schemas and templates; four times the same four routes."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import PurePath
+from typing import Any, cast
+
+import msgspec
+from litestar import delete, get, put
+from litestar.handlers import HTTPRouteHandler
+
+from application.documents import schema_faults
+from domain.catalog import ENTRY_TYPES, KINDS, Entry, Kind, RemoveEntry, Schema, SetEntry, Tool
+from domain.errors import Fault, Invalid
+from interfaces.http.answers import Accepted, Answer
+from interfaces.http.bodies import read_value, shape_faults
+from interfaces.http.commanding import answer, command
+from interfaces.http.examples import ENTRIES
+from interfaces.http.headers import header_fault
+from interfaces.http.operation import (
+    BODY_PROBLEMS,
+    COMMAND_GIVES,
+    COMMAND_PROBLEMS,
+    DETAIL_GIVES,
+    DETAIL_HEADERS,
+    DETAIL_PROBLEMS,
+    LIST_GIVES,
+    LIST_PROBLEMS,
+    QUERY_HEADERS,
+    operation,
+    page_of,
+)
+from interfaces.http.queries import ListQuery, Query, document_answer, page_answer, read_query
+from interfaces.http.request import ApiRequest
+from projections.catalog import get_entry, list_entries
+
+PROJECTIONS = ("catalog",)
+TAG = "Catalogue"
+SINGULAR: dict[Kind, str] = {"models": "model", "tools": "tool", "schemas": "schema", "templates": "template"}
+
+
+def routes_of(kind: Kind) -> list[HTTPRouteHandler]:
+    """List, detail, set and remove. The name of a model has a slash in it."""
+    return [list_route(kind), detail_route(kind), set_route(kind), remove_route(kind)]
+
+
+def path_of(kind: Kind) -> str:
+    return f"/v1/{kind}/{{name:{'path' if kind == 'models' else 'str'}}}"
+
+
+def given_name(name: object) -> str:
+    """`openai/gpt-4o-mini` of the path `/openai/gpt-4o-mini`."""
+    return name.as_posix().removeprefix("/") if isinstance(name, PurePath) else str(name)
+
+
+def list_route(kind: Kind) -> HTTPRouteHandler:
+    @get(
+        f"/v1/{kind}",
+        opt=operation(
+            f"list_{kind}",
+            f"The {kind} that documents can name",
+            tag=TAG,
+            query=ListQuery,
+            answer={200: page_of(entry_answer(kind))},
+            problems=LIST_PROBLEMS,
+            headers=QUERY_HEADERS,
+            gives=LIST_GIVES,
+        ),
+    )
+    async def list_all(request: ApiRequest) -> Answer:
+        """By name."""
+        query = read_query(request, ListQuery)
+        read = request.parts.read
+        fetch = partial(list_entries, read, request.tenant, kind, limit=query.limit, cursor=query.cursor)
+        return await page_answer(request, PROJECTIONS, query, fetch)
+
+    return list_all
+
+
+def detail_route(kind: Kind) -> HTTPRouteHandler:
+    @get(
+        path_of(kind),
+        opt=operation(
+            f"get_{SINGULAR[kind]}",
+            f"One of the {kind}",
+            tag=TAG,
+            query=Query,
+            answer={200: entry_answer(kind), 304: None},
+            problems=DETAIL_PROBLEMS,
+            headers=DETAIL_HEADERS,
+            gives=DETAIL_GIVES,
+        ),
+    )
+    async def detail(request: ApiRequest, name: PurePath | str) -> Answer:
+        """As it was set last."""
+        query = read_query(request, Query)
+        fetch = partial(get_entry, request.parts.read, request.tenant, kind, given_name(name))
+        return await document_answer(request, PROJECTIONS, query, fetch)
+
+    return detail
+
+
+def set_route(kind: Kind) -> HTTPRouteHandler:
+    @put(
+        path_of(kind),
+        opt=operation(
+            f"set_{SINGULAR[kind]}",
+            f"Set one of the {kind}",
+            tag=TAG,
+            body=settable(kind),
+            examples={SINGULAR[kind]: ENTRIES[kind][1]},
+            answer={202: Accepted},
+            problems=(*COMMAND_PROBLEMS, *BODY_PROBLEMS),
+            headers=("Prefer", "traceparent"),
+            gives=COMMAND_GIVES,
+        ),
+    )
+    async def set_entry(request: ApiRequest, name: PurePath | str) -> Answer:
+        """A seed never overwrites it. Workflows saved before keep what they copied."""
+        refuse_condition(request)
+        entry = entry_of(kind, given_name(name), await read_value(request))
+        outcome = await command(request, SetEntry(kind=kind, entry=entry))
+        return await answer(request, outcome, projections=PROJECTIONS, entity_id=entry.name)
+
+    return set_entry
+
+
+def remove_route(kind: Kind) -> HTTPRouteHandler:
+    @delete(
+        path_of(kind),
+        status_code=202,
+        opt=operation(
+            f"remove_{SINGULAR[kind]}",
+            f"Remove one of the {kind}",
+            tag=TAG,
+            answer={202: Accepted},
+            problems=(*COMMAND_PROBLEMS, "not_found"),
+            headers=("Prefer", "traceparent"),
+            gives=COMMAND_GIVES,
+        ),
+    )
+    async def remove_entry(request: ApiRequest, name: PurePath | str) -> Answer:
+        """What an administrator removes, no seed brings back."""
+        refuse_condition(request)
+        removed = given_name(name)
+        outcome = await command(request, RemoveEntry(kind=kind, name=removed))
+        return await answer(request, outcome, projections=PROJECTIONS, entity_id=removed)
+
+    return remove_entry
+
+
+def refuse_condition(request: ApiRequest) -> None:
+    if request.header("if-match") is not None:
+        raise header_fault("If-Match", "is not available for the catalogue; expected a request without it")
+
+
+def entry_of(kind: Kind, name: str, value: object) -> Entry:
+    """The entry that a body describes. Raises `Invalid` with every fault."""
+    given: dict[str, Any] = value if isinstance(value, dict) else {}
+    faults = [Fault("", "expected an object")] if given is not value else []
+    for key, expected in (("name", name), ("kind", kind)):
+        if given.get(key, expected) != expected:
+            faults.append(Fault(f"/{key}", f"expected {expected!r}, as in the path, or nothing"))
+    whole = {**given, "name": name, "kind": kind}
+    try:
+        entry: Entry = msgspec.convert(whole, type=ENTRY_TYPES[kind])
+    except msgspec.ValidationError:
+        raise shape_faults(whole, ENTRY_TYPES[kind], *faults) from None
+    if isinstance(entry, Schema):
+        faults.extend(schema_faults(entry.schema, "schema"))
+    if isinstance(entry, Tool):
+        faults.extend(schema_faults(entry.parameters, "parameters"))
+    if faults:
+        raise Invalid(f"the entry is wrong: {faults[0].pointer} {faults[0].message}", tuple(faults))
+    return entry
+
+
+def settable(kind: Kind) -> type[msgspec.Struct]:
+    """The type of a body: the entry without what the path says."""
+    fields = [field for field in msgspec.structs.fields(ENTRY_TYPES[kind]) if field.name != "name"]
+    return msgspec.defstruct(
+        f"{SINGULAR[kind].title()}Settings",
+        [*map(as_defined, fields)],
+        forbid_unknown_fields=True,
+        kw_only=True,
+        namespace={"__doc__": ENTRY_TYPES[kind].__doc__},
+    )
+
+
+def entry_answer(kind: Kind) -> type[msgspec.Struct]:
+    """The type of an answer: the entry, and what became of it."""
+    fields = [*map(as_defined, msgspec.structs.fields(ENTRY_TYPES[kind]))]
+    more = [("kind", str), ("is_planted", bool), ("updated_at", str), ("version", int)]
+    return msgspec.defstruct(
+        f"{SINGULAR[kind].title()}Entry",
+        [*fields, *more],
+        kw_only=True,
+        namespace={"__doc__": ENTRY_TYPES[kind].__doc__},
+    )
+
+
+def as_defined(field: msgspec.structs.FieldInfo) -> tuple[str, Any, Any] | tuple[str, Any]:
+    if field.required:
+        return (field.name, field.type)
+    return (field.name, field.type, cast("Any", field.default))
+
+
+ROUTES = [route for kind in KINDS for route in routes_of(kind)]
