@@ -31,6 +31,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
         "interfaces.operations.projections:projections",
         "List, rebuild, verify, retry read models.",
     ),
+    "health": ("interfaces.operations.health:health", "Whether a process on this machine is alive."),
     "config": ("interfaces.operations.config:config", "Check and show the settings."),
 }
 """Name -> where it is, and what `kasal --help` says of it."""
@@ -90,3 +91,7 @@ def main() -> None:
 
 def exit_code(error: errors.KasalError) -> int:
     return next((code for kind, code in EXIT_CODES.items() if isinstance(error, kind)), 1)
+
+
+if __name__ == "__main__":
+    main()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import yaml
@@ -75,3 +76,10 @@ class Seeds:
 
 def context(seeder: str) -> Context:
     return Context(actor=f"system:seed-{seeder}")
+
+
+def blog_production() -> dict[str, Any]:
+    """The document of the demo: three agents, three tasks, each with the earlier ones as context."""
+    text = (DATA / "workflows" / "blog-production.yaml").read_text(encoding="utf-8")
+    document: dict[str, Any] = yaml.safe_load(text)
+    return document

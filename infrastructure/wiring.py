@@ -1,0 +1,290 @@
+"""The composition root: what each process is made of. The only module that knows every adapter.
+
+Called by the entry points in `interfaces/processes` and `interfaces/operations`. Its one rule: a part is
+opened when it is first asked for, and everything that was opened is closed in reverse order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import tempfile
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Literal
+
+import msgspec
+
+from application.channel import CommandChannel
+from application.commands import CommandHandler
+from application.dispatcher import Dispatcher, OpenStep
+from application.ports import CrewEngine, EventLog
+from application.relay import relay
+from application.runs import Runner
+from domain.catalog import Tool
+from domain.errors import Invalid, Unavailable
+from infrastructure.clock import SystemClock
+from infrastructure.event_log.opening import open_event_log
+from infrastructure.event_log.schema import migrate
+from infrastructure.nats.cloudevents import to_cloudevent
+from infrastructure.nats.connection import Connection, connect
+from infrastructure.nats.feed import JetStreamFeed
+from infrastructure.nats.late import LateFeed
+from infrastructure.nats.requests import request, serve
+from infrastructure.nats.server import NatsServer, keep_running, start_nats_server
+from infrastructure.nats.signals import listening, signal
+from infrastructure.nats.subjects import COMMANDS, control_subject, text_of, tokens_subject
+from infrastructure.nats.work import JetStreamWorkQueue
+from infrastructure.settings import Settings
+from infrastructure.tools import ToolSettings, discover
+from projections import ALL
+from projections.database import ReadDatabase, open_read_database
+from projections.engine import project
+from projections.open_steps import NAME as OPEN_STEPS
+from projections.open_steps import open_steps
+from projections.positions import position_of
+from seeds.planting import ORDER, Planted, Seeds, blog_production
+
+Engine = Literal["crewai", "noop"]
+
+CHANNEL_CONCURRENCY = 256
+ALL_OPEN = 10_000_000
+"""Every open execution: what the queue forgot must be found whole."""
+
+
+class Installation:
+    """The parts of one process over one set of settings. An async context manager."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.clock = SystemClock()
+        self._stack = AsyncExitStack()
+        self._log: EventLog | None = None
+        self._read: ReadDatabase | None = None
+        self._commands: CommandHandler | None = None
+        self._connecting: asyncio.Task[Connection] | None = None
+        self._server: NatsServer | None = None
+        self._opening = asyncio.Lock()
+
+    async def __aenter__(self) -> Installation:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._stack.aclose()
+
+    # --- parts
+
+    async def log(self) -> EventLog:
+        """The event log; its tables must be there (`migrate`)."""
+        async with self._opening:
+            if self._log is None:
+                url, limit = self.settings.event_log_url, self.settings.log_queue
+                self._log = await open_event_log(url, queue_limit=limit)
+                self._stack.push_async_callback(self._log.close)
+        return self._log
+
+    async def read(self) -> ReadDatabase:
+        async with self._opening:
+            if self._read is None:
+                self._read = await open_read_database(self.settings.read_tables_url)
+                self._stack.push_async_callback(self._read.close)
+        return self._read
+
+    async def commands(self) -> CommandHandler:
+        if self._commands is None:
+            self._commands = CommandHandler(await self.log(), self.clock)
+        return self._commands
+
+    async def nats(self) -> Connection:
+        """The connection, once the server is there."""
+        return await asyncio.shield(self._connection())
+
+    def feed(self) -> LateFeed:
+        """The feed; its methods raise `Unavailable` until NATS was reached for the first time."""
+        return LateFeed(self._connection(), JetStreamFeed)
+
+    async def queue(self) -> JetStreamWorkQueue:
+        return JetStreamWorkQueue(await self.nats(), lease_s=self.settings.lease_s)
+
+    def _connection(self) -> asyncio.Task[Connection]:
+        if self._connecting is None:
+            url = self._server.url if self._server else self.settings.nats_url
+            if not url:
+                raise Invalid("KASAL_NATS_URL: expected nats://user:password@host:port (or run `kasal up`)")
+            self._connecting = asyncio.create_task(connect(url, f"kasal-{os.getpid()}"))
+            self._stack.push_async_callback(self._disconnect)
+        return self._connecting
+
+    async def _disconnect(self) -> None:
+        if self._connecting is None:
+            return
+        if not self._connecting.done():
+            self._connecting.cancel()
+            await asyncio.wait([self._connecting])
+        else:
+            await self._connecting.result().close()
+
+    # --- set-up
+
+    async def migrate(self) -> None:
+        """Bring the log's tables up to this release."""
+        self.settings.data_dir.mkdir(parents=True, exist_ok=True)
+        await asyncio.to_thread(migrate, self.settings.event_log_url)
+
+    async def plant(self, seeders: Iterable[str] = ORDER) -> list[Planted]:
+        """Run the seeds."""
+        return await Seeds(await self.commands(), catalog_tools()).plant(seeders)
+
+    async def start_nats(self) -> str:
+        """The embedded server, where no other is set; its URL with credentials, for child processes only."""
+        if self.settings.nats_url:
+            return self.settings.nats_url
+        binary = Path(self.settings.nats_server) if self.settings.nats_server else None
+        self._server = await start_nats_server(self.settings.data_dir / "nats", binary=binary)
+        self._stack.push_async_callback(self._server.stop)
+        keeper = asyncio.create_task(keep_running(self._server))
+        self._stack.callback(keeper.cancel)
+        return self._server.url
+
+    # --- loops: each runs until it is cancelled
+
+    async def relay(self) -> None:
+        await relay(await self.log(), self.feed())
+
+    async def project(self) -> None:
+        await project(ALL, await self.log(), self.feed(), await self.read())
+
+    async def dispatch(self, *, runners_are_gone: bool = False) -> None:
+        connection, read_db = await self.nats(), await self.read()
+
+        async def announce(execution_id: str) -> None:
+            await signal(connection, control_subject(execution_id))
+
+        async def all_open() -> tuple[int, Sequence[OpenStep]]:
+            position = await position_of(read_db, [OPEN_STEPS])
+            steps = await open_steps(read_db, limit=ALL_OPEN)
+            return position, [
+                OpenStep(
+                    tenant=step.tenant,
+                    execution_id=step.execution_id,
+                    step=step.step,
+                    turn=step.turn,
+                    is_running=step.status == "running",
+                    queue=step.queue,
+                )
+                for step in steps
+            ]
+
+        dispatcher = Dispatcher(
+            self.feed(),
+            await self.queue(),
+            await self.commands(),
+            all_open,
+            announce,
+            runners_are_gone=runners_are_gone,
+        )
+        await dispatcher.run()
+
+    async def serve_runners(self) -> None:
+        """Answer the command channel; on cancellation, what was taken."""
+        channel = CommandChannel(await self.commands())
+        service = await serve(
+            await self.nats(), COMMANDS, channel.answer, group="commands", concurrency=CHANNEL_CONCURRENCY
+        )
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await service.drain()
+
+    async def run_steps(self, *, engine: Engine = "crewai") -> None:
+        """A runner's loop. With `crewai` this process loads CrewAI and litellm, some seconds and 370 MB."""
+        connection = await self.nats()
+        signals: set[asyncio.Task[None]] = set()
+
+        async def ask(body: bytes) -> bytes:
+            return await request(connection, COMMANDS, body, timeout_s=30)
+
+        def publish_tokens(tenant: str, execution_id: str, call: str, text: str) -> None:
+            body = msgspec.json.encode({"call": call, "text": text})
+            task = asyncio.create_task(signal(connection, tokens_subject(tenant, execution_id), body))
+            signals.add(task)
+            task.add_done_callback(signals.discard)
+
+        runner = Runner(
+            f"{socket.gethostname()}-{os.getpid()}",
+            await self.queue(),
+            ask,
+            self._engine(engine),
+            concurrency=self.settings.concurrency,
+            heartbeat_s=self.settings.lease_s / 3,
+            publish_tokens=publish_tokens,
+        )
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._stop_on_control(connection, runner))
+            tasks.create_task(runner.run())
+
+    async def _stop_on_control(self, connection: Connection, runner: Runner) -> None:
+        async def ended(subject: str) -> None:
+            runner.stop(text_of(subject.rpartition(".")[2]))
+
+        await connection.subscribe("kasal.control.*", cb=lambda message: ended(message.subject))
+
+    def _engine(self, engine: Engine) -> CrewEngine:
+        if engine == "noop":
+            from infrastructure.crew.noop import NoopEngine
+
+            return NoopEngine()
+        from infrastructure.llm.environment import prepare
+
+        home = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="kasal-runner-"))
+        prepare(Path(home))
+        from infrastructure.crew.engine import CrewAIEngine
+
+        files = Path(self.settings.files_dir).resolve() if self.settings.files_dir else None
+        tools = ToolSettings(files_dir=files, http_allow=self.settings.allowed_hosts)
+        return CrewAIEngine(tools=tools, demo_delay_s=self.settings.demo_delay_s)
+
+    # --- for the API
+
+    def tokens_of(self, tenant: str, execution_id: str) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+        """Pieces of model answers as JSON, while they are made. Raises `Unavailable` while NATS is away."""
+
+        @asynccontextmanager
+        async def tokens() -> AsyncIterator[AsyncIterator[bytes]]:
+            if not self._connection().done():
+                raise Unavailable("NATS was not reached yet")
+            async with listening(await self.nats(), tokens_subject(tenant, execution_id)) as pieces:
+                yield pieces
+
+        return tokens()
+
+    async def check_log(self) -> None:
+        await (await self.log()).head()
+
+    async def check_read(self) -> None:
+        await (await self.read()).fetch("SELECT 1")
+
+    async def check_nats(self) -> None:
+        if not self._connection().done() or not (await self.nats()).is_connected:
+            raise Unavailable("NATS can not be reached")
+
+
+def catalog_tools() -> list[Tool]:
+    """This release's tools, as the catalogue lists them."""
+    return [
+        Tool(
+            name=tool.name,
+            description=tool.description,
+            parameters=tool.parameters,
+            idempotent=tool.idempotent,
+        )
+        for tool in discover().values()
+    ]
+
+
+__all__ = ["Engine", "Installation", "blog_production", "to_cloudevent"]

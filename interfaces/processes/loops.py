@@ -1,0 +1,34 @@
+"""`kasal relay`, `kasal projector`, `kasal dispatcher`: one loop each; run several of any."""
+
+from __future__ import annotations
+
+import asyncio
+
+import click
+
+from infrastructure.wiring import Installation
+from interfaces.processes.process import run
+
+
+@click.command()
+def relay() -> None:
+    """Copy the event log to NATS JetStream, in order, fenced."""
+    run("relay", Installation.relay)
+
+
+@click.command()
+def projector() -> None:
+    """Keep the read tables up to date."""
+    run("projector", Installation.project)
+
+
+@click.command()
+def dispatcher() -> None:
+    """Hand scheduled steps to runners and take what they report."""
+    run("dispatcher", dispatch)
+
+
+async def dispatch(installation: Installation) -> None:
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(installation.dispatch())
+        tasks.create_task(installation.serve_runners())

@@ -1,0 +1,89 @@
+"""Serves the HTTP application on a socket of ours, until cancelled.
+
+Called by `kasal api` and `kasal up`. On cancellation no new request is taken, streams end, requests in hand
+are answered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import cast
+
+import uvicorn
+from uvicorn._types import ASGIApplication
+
+from domain.errors import Invalid
+from infrastructure.settings import Settings
+from infrastructure.wiring import Installation, to_cloudevent
+from interfaces.http.app import create_app, end_streams
+from interfaces.http.parts import Parts
+
+GRACE_S = 10
+
+
+class Server(uvicorn.Server):
+    """uvicorn without its signal handlers: the process has its own."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def listen(settings: Settings) -> socket.socket:
+    """A bound socket. Raises `Invalid` when the address is not to be had."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((settings.host, settings.port))
+    except OSError as error:
+        listener.close()
+        address = f"{settings.host}:{settings.port}"
+        raise Invalid(f"KASAL_PORT: {address} can not be listened on: {error.strerror}") from None
+    return listener
+
+
+def url_of(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+async def parts_of(installation: Installation) -> Parts:
+    log = await installation.log()
+    return Parts(
+        settings=installation.settings,
+        clock=installation.clock,
+        commands=await installation.commands(),
+        read=await installation.read(),
+        read_log=log,
+        feed=installation.feed(),
+        to_cloudevent=to_cloudevent,
+        subscribe_tokens=installation.tokens_of,
+        required={"event_log": installation.check_log},
+        degraded={"read_tables": installation.check_read, "nats": installation.check_nats},
+    )
+
+
+async def serve(installation: Installation, listener: socket.socket) -> None:
+    """Until cancelled; then drain."""
+    app = create_app(await parts_of(installation))
+    config = uvicorn.Config(
+        cast("ASGIApplication", app),
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=GRACE_S,
+        timeout_keep_alive=30,
+    )
+    server = Server(config)
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    try:
+        await asyncio.shield(serving)
+    except asyncio.CancelledError:
+        await end_streams(app)
+        server.should_exit = True
+        await serving
+        raise
