@@ -121,7 +121,7 @@ TOOL = ToolSpec(
                 "type": "string",
                 "minLength": 1,
                 "maxLength": MAX_CHARACTERS,
-                "description": "for example (19.99 * 3) * 1.2",
+                "examples": ["(19.99 * 3) * 1.2"],
             }
         },
         "required": ["expression"],

@@ -138,8 +138,18 @@ TOOL = ToolSpec(
     parameters={
         "type": "object",
         "properties": {
-            "document": {"type": "string", "maxLength": MAX_DOCUMENT_CHARACTERS, "description": "JSON text"},
-            "path": {"type": "string", "minLength": 1, "maxLength": MAX_PATH_CHARACTERS},
+            "document": {
+                "type": "string",
+                "maxLength": MAX_DOCUMENT_CHARACTERS,
+                "description": "JSON text",
+                "examples": ['{"orders": [{"total": 12.5}, {"total": 30}]}'],
+            },
+            "path": {
+                "type": "string",
+                "minLength": 1,
+                "maxLength": MAX_PATH_CHARACTERS,
+                "examples": ["$", "$.orders[*].total"],
+            },
         },
         "required": ["document", "path"],
         "additionalProperties": False,

@@ -18,7 +18,7 @@ MAX_ENTRIES = 200
 
 def read_file(arguments: Arguments, context: ToolContext) -> str:
     if context.settings.files_dir is None:
-        raise ToolError("read_file: no folder is configured on this runner (KASAL_TOOL_FILES_DIR)")
+        raise ToolError("read_file: no folder is configured on this runner (KASAL_FILES_DIR)")
     named = str(arguments["path"])
     path = inside(context.settings.files_dir, named)
     if path.is_dir():
@@ -79,6 +79,7 @@ TOOL = ToolSpec(
                 "minLength": 1,
                 "maxLength": 1_000,
                 "description": "relative to the folder",
+                "examples": ["."],
             },
             "offset": {
                 "type": "integer",

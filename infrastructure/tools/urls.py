@@ -54,7 +54,7 @@ def target_of(url: str, allowed: Sequence[str]) -> Target:
         raise ToolError("http_get: url: user names in it are not allowed")
     target = Target(host_of(parts), port, path_of(parts))
     if not any(allows(entry, target) for entry in allowed):
-        known = ", ".join(allowed) or "none is configured on this runner (KASAL_TOOL_HTTP_ALLOW)"
+        known = ", ".join(allowed) or "none is configured on this runner (KASAL_HTTP_ALLOW)"
         raise ToolError(f"http_get: url: {target.authority} is not an allowed host; allowed: {known}")
     return target
 

@@ -1,0 +1,166 @@
+"""Lanes: how what happens in a crew, on whatever thread, becomes a report.
+
+A `StepRun` is one run of a step; each of its tasks is a `Lane`, through which its model calls and tool calls
+go. Called by the model, the tools and the tasks that CrewAI works with. Its one rule: once a run is stopped,
+nothing is reported any more, whatever thread is still working.
+
+`Lane.call` is the seam of the journal: the id of a call is the same whenever the crew runs again, so a
+journal can answer there instead of acting.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import threading
+import time
+from collections.abc import Callable
+from hashlib import sha256
+from typing import Any, Literal, TypeVar
+
+from application.ports import Assignment, Reporter, Stopped
+from domain.definition import Json
+from domain.execution import Failure, Progress
+from infrastructure.crew.contents import canonical
+from infrastructure.crew.occurrences import Occurrences
+
+R = TypeVar("R")
+
+END_WITHIN_S = 1.0
+"""How long cancelled parts of a crew may take to end; they only wait for threads."""
+
+
+class GaveUp(BaseException):
+    """The step can not go on, and why. A BaseException, so that CrewAI does not try it again its own way."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.message)
+        self.failure = failure
+
+
+class CallFailed(Exception):
+    """A model or tool call has failed, and why. is_transient: the same call may work a little later."""
+
+    def __init__(self, failure: Failure, *, is_transient: bool = False, retry_after_s: float = 0) -> None:
+        super().__init__(failure.message)
+        self.failure = failure
+        self.is_transient = is_transient
+        self.retry_after_s = retry_after_s
+
+
+class StepRun:
+    """One run of a step. Made on the event loop that its reporter belongs to; used from any thread."""
+
+    def __init__(self, assignment: Assignment, reporter: Reporter) -> None:
+        self.assignment = assignment
+        self.step = assignment.step
+        self.attempt = assignment.attempt
+        self._reporter = reporter
+        self._loop = asyncio.get_running_loop()
+        self._stopped = threading.Event()
+        self._reports: set[concurrent.futures.Future[None]] = set()
+        self._tasks: set[asyncio.Task[object]] = set()
+
+    async def record(self, *entries: Progress) -> None:
+        """Report from the event loop. Raises `Stopped`."""
+        if self._stopped.is_set():
+            raise self._stop()
+        await self._reporter.record(*entries)
+
+    def record_from_thread(self, *entries: Progress) -> None:
+        """Report from a worker thread, and wait until it is in the log. Raises `Stopped`."""
+        if self._stopped.is_set() or self._loop.is_closed():
+            raise self._stop()
+        report = asyncio.run_coroutine_threadsafe(self.record(*entries), self._loop)
+        self._reports.add(report)
+        try:
+            report.result()
+        except concurrent.futures.CancelledError as error:
+            raise self._stop() from error
+        finally:
+            self._reports.discard(report)
+
+    def tokens(self, call: str, text: str) -> None:
+        """A piece of an answer, from any thread."""
+        if self._stopped.is_set():
+            raise self._stop()
+        self._reporter.tokens(call, text)
+
+    def pause(self, seconds: float) -> None:
+        """Wait on a worker thread, until the run is stopped at the latest."""
+        if self._stopped.wait(seconds):
+            raise self._stop()
+
+    def belongs(self, task: asyncio.Task[object]) -> None:
+        """The task ends with this run at the latest; CrewAI leaves async tasks behind when another fails."""
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    async def end(self) -> None:
+        """Nothing is reported from now on; what still runs on the event loop has ended on return."""
+        self._stopped.set()
+        for report in tuple(self._reports):
+            report.cancel()
+        rest = [task for task in self._tasks if not task.done()]
+        for task in rest:
+            task.cancel()
+        if rest:
+            await asyncio.wait(rest, timeout=END_WITHIN_S)
+
+    def _ended(self, task: asyncio.Task[object]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            task.exception()  # seen: asyncio need not complain that nobody asked
+
+    @staticmethod
+    def _stop() -> Stopped:
+        return Stopped("the run of this step has ended")
+
+
+class Lane:
+    """The line of calls of one task."""
+
+    def __init__(self, run: StepRun, task: str, agent: str) -> None:
+        self.run = run
+        self.task = task
+        self.agent = agent
+        self._occurrences = Occurrences()
+
+    @property
+    def at(self) -> dict[str, Any]:
+        """What every event of this lane says of its place."""
+        return {"step": self.run.step, "attempt": self.run.attempt, "task": self.task}
+
+    def call(
+        self,
+        kind: Literal["model", "tool"],
+        request: Json,
+        *,
+        started: Callable[[str], Progress],
+        act: Callable[[str], R],
+        completed: Callable[[str, R, int], Progress],
+        failed: Callable[[str, Failure, int], Progress],
+    ) -> R:
+        """Report the intent, act, report the result: one call, from a worker thread.
+
+        started, act, completed, failed get the call's id (`<task>:<kind>:<digest of the
+        request>:<occurrence>`), the last two its duration in ms. Raises `CallFailed` as `act` did, and
+        `Stopped`.
+        """
+        key = f"{self.task}:{kind}:{sha256(canonical(request).encode(errors='replace')).hexdigest()[:16]}"
+        occurrence = self._occurrences.claim(key)
+        call = f"{key}:{occurrence}"
+        self.run.record_from_thread(started(call))
+        begin = time.monotonic()
+        try:
+            result = act(call)
+        except CallFailed as error:
+            self._occurrences.release(key, occurrence)
+            self.run.record_from_thread(failed(call, error.failure, ms_since(begin)))
+            raise
+        self.run.record_from_thread(completed(call, result, ms_since(begin)))
+        return result
+
+
+def ms_since(begin: float) -> int:
+    return round((time.monotonic() - begin) * 1000)

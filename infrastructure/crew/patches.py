@@ -1,0 +1,48 @@
+"""What of CrewAI 1.15.30 a runner does without, because many crews share its one process.
+
+`apply` is called once by the engine, before its first crew. Its one rule: each patch turns off something
+that this system has its own way of, is named here with its reason, and changes no answer; the pinned version
+makes them safe.
+"""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from typing import Any
+
+from crewai.events.event_bus import CrewAIEventsBus
+from crewai.memory.storage.kickoff_task_outputs_storage import KickoffTaskOutputsSQLiteStorage
+from crewai_core.lock_store import set_lock_backend
+
+
+def apply() -> None:
+    """Safe to call again."""
+    forget_replays()
+    silence_events()
+
+
+def forget_replays() -> None:
+    """For `crewai replay` every task's output goes to one SQLite file of the machine, under a file lock that
+    is polled every 0.25 s: crews would wait for each other. Executions are replayed from the event log."""
+    set_lock_backend(lambda *_, **__: nullcontext())
+    KickoffTaskOutputsSQLiteStorage._initialize_db = nothing
+    KickoffTaskOutputsSQLiteStorage.add = nothing
+    KickoffTaskOutputsSQLiteStorage.update = nothing
+    KickoffTaskOutputsSQLiteStorage.delete_all = nothing
+    KickoffTaskOutputsSQLiteStorage.load = no_rows
+
+
+def silence_events() -> None:
+    """CrewAI's event bus keeps every event of a crew and hands each to the handlers of its console and its
+    tracing on ten threads. Reports come from our own model, tools and tasks, in order; nobody listens to the
+    bus."""
+    CrewAIEventsBus.emit = nothing
+
+
+def nothing(*_: Any, **__: Any) -> None:
+    """In place of a method whose work is not wanted."""
+
+
+def no_rows(*_: Any, **__: Any) -> list[Any]:
+    """In place of a query whose table is not there."""
+    return []

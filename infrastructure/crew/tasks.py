@@ -1,0 +1,85 @@
+"""CrewAI's task, with its start and its end reported.
+
+Made by `building`. Its one rule: a task that was reported as started is reported as completed or failed,
+unless the run itself was stopped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from traceback import extract_tb
+from typing import Any
+
+from crewai import Task
+from crewai.utilities.formatter import DIVIDERS
+from pydantic import PrivateAttr, ValidationError
+
+from domain.execution import Failure, TaskCompleted, TaskFailed, TaskOutput, TaskStarted
+from infrastructure.crew.contents import clean_json, clean_text, output_failure
+from infrastructure.crew.lanes import GaveUp, Lane, ms_since
+
+
+class ReportedTask(Task):  # type: ignore[misc]
+    """A task of one lane. earlier: the outputs of earlier steps that its agent sees, as one text."""
+
+    _lane: Lane = PrivateAttr()
+    _earlier: str = PrivateAttr(default="")
+
+    @classmethod
+    def of(cls, lane: Lane, earlier: str, **fields: Any) -> ReportedTask:
+        task: ReportedTask = cls(**fields)
+        task._lane, task._earlier = lane, earlier
+        return task
+
+    async def aexecute_sync(self, agent: Any = None, context: str | None = None, tools: Any = None) -> Any:
+        """CrewAI calls this for every task, async ones included."""
+        if (task := asyncio.current_task()) is not None:
+            self._lane.run.belongs(task)
+        whole = DIVIDERS.join(text for text in (self._earlier, context) if text)
+        return await reported(
+            self._lane, lambda: super(ReportedTask, self).aexecute_sync(agent, whole, tools)
+        )
+
+
+async def reported(lane: Lane, work: Callable[[], Awaitable[Any]]) -> Any:
+    """CrewAI's output of the work, once the log has it. Raises `GaveUp` with what failed."""
+    run, begin = lane.run, time.monotonic()
+    await run.record(TaskStarted(**lane.at, agent=lane.agent))
+    try:
+        result = await work()
+        output = output_of(lane.task, result)
+    except GaveUp as error:
+        failure = error.failure
+    except Exception as error:  # noqa: BLE001 - CrewAI raises bare exceptions for most of its faults
+        failure = failure_of(lane.task, error)
+    else:
+        await run.record(TaskCompleted(**lane.at, output=output, duration_ms=ms_since(begin)))
+        return result
+    await run.record(TaskFailed(**lane.at, failure=failure, duration_ms=ms_since(begin)))
+    raise GaveUp(failure)
+
+
+def output_of(task: str, result: Any) -> TaskOutput:
+    """The output as it is stored. Raises `GaveUp` when it can not be."""
+    structured = result.pydantic.model_dump() if result.pydantic is not None else None
+    try:
+        output = TaskOutput(clean_text(result.raw), clean_json(structured))
+    except ValueError as error:
+        raise GaveUp(Failure("output_invalid", f"the output of {task!r}: {error}", task)) from error
+    if failure := output_failure(task, output):
+        raise GaveUp(failure)
+    return output
+
+
+def failure_of(task: str, error: Exception) -> Failure:
+    """What a person can make of an exception of CrewAI; its text may quote a prompt, so it is left out."""
+    if isinstance(known := getattr(error, "failure", None), Failure):
+        return known
+    if isinstance(error, ValidationError):
+        return Failure("output_invalid", f"the answer to {task!r} is no instance of its output_schema", task)
+    frames = extract_tb(error.__traceback__)
+    where = f" in {Path(frames[-1].filename).name}, line {frames[-1].lineno}" if frames else ""
+    return Failure("crew_error", f"CrewAI raised {type(error).__name__}{where}", task)

@@ -1,0 +1,141 @@
+"""One request to a model, sent through litellm, and its answer put together from the stream.
+
+Called by `ReportedModel`, on a worker thread. Its one rule: litellm tries once; trying again is a new call
+with its own record, and is decided above.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterable
+from hashlib import sha256
+from typing import Any
+
+import litellm
+import msgspec
+import openai
+
+from domain.catalog import Model
+from domain.definition import Json
+from domain.execution import Failure
+from infrastructure.crew.contents import clean_text
+from infrastructure.crew.lanes import CallFailed
+from infrastructure.llm.capabilities import cost_usd
+from infrastructure.llm.failures import call_failed
+
+CHARACTERS_PER_TOKEN = 4
+"""A fair guess where neither the provider nor litellm counts."""
+
+
+class Request(msgspec.Struct, frozen=True):
+    """What a model is asked; its JSON is what the call's digest rests on."""
+
+    model: str
+    messages: list[dict[str, Json]]
+    tools: list[dict[str, Json]] = []
+    response_format: dict[str, Json] | None = None
+    stop: list[str] = []
+    temperature: float | None = None
+    max_tokens: int | None = None
+
+    def as_json(self) -> dict[str, Json]:
+        return {name: getattr(self, name) for name in self.__struct_fields__ if getattr(self, name)}
+
+
+class ToolCall(msgspec.Struct):
+    """A tool call of an answer. arguments: JSON, as the model wrote it."""
+
+    id: str = ""
+    name: str = ""
+    arguments: str = ""
+
+    def as_openai(self) -> dict[str, Json]:
+        function: dict[str, Json] = {"name": self.name, "arguments": self.arguments or "{}"}
+        return {"id": self.id, "type": "function", "function": function}
+
+
+class Answer(msgspec.Struct):
+    """What came back. model: the one that answered; finish: why it stopped, in the provider's word."""
+
+    model: str
+    text: str = ""
+    tool_calls: list[ToolCall] = []
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cost_usd: float = 0.0
+    finish: str = ""
+
+
+def send(entry: Model, request: Request, on_text: Callable[[str], None]) -> Answer:
+    """The whole answer; its text also piece by piece. Raises `CallFailed`."""
+    deadline = time.monotonic() + entry.timeout_s
+    try:
+        chunks = litellm.completion(
+            **request.as_json(),
+            stream=True,
+            stream_options={"include_usage": True},
+            timeout=entry.timeout_s,
+            drop_params=True,
+            num_retries=0,
+            max_retries=0,
+        )
+        answer, usage = assembled(request.model, before(deadline, entry, chunks), on_text)
+    except openai.OpenAIError as error:
+        raise call_failed(request.model, error) from error
+    return counted(entry, request, answer, usage)
+
+
+def before(deadline: float, entry: Model, chunks: Iterable[Any]) -> Iterable[Any]:
+    """The stream's chunks until the deadline: a provider that drips has timed out too."""
+    for chunk in chunks:
+        yield chunk
+        if time.monotonic() > deadline:
+            message = f"{entry.name}: no whole answer within {entry.timeout_s} s"
+            raise CallFailed(Failure("timeout", message))
+
+
+def assembled(model: str, chunks: Iterable[Any], on_text: Callable[[str], None]) -> tuple[Answer, Any]:
+    """The answer that a stream of chunks amounts to, and the usage that the provider counted, if it did."""
+    answer, usage, pieces = Answer(model), None, list[str]()
+    provider = model.partition("/")[0]
+    for chunk in chunks:
+        usage = getattr(chunk, "usage", None) or usage
+        if chunk.model:
+            answer.model = (
+                chunk.model if chunk.model.startswith(f"{provider}/") else f"{provider}/{chunk.model}"
+            )
+        for choice in chunk.choices[:1]:
+            answer.finish = choice.finish_reason or answer.finish
+            if choice.delta.content:
+                pieces.append(choice.delta.content)
+                on_text(choice.delta.content)
+            add_tool_calls(answer.tool_calls, choice.delta.tool_calls or ())
+    answer.text = clean_text("".join(pieces))
+    return answer, usage
+
+
+def add_tool_calls(calls: list[ToolCall], deltas: Iterable[Any]) -> None:
+    for delta in deltas:
+        while len(calls) <= delta.index:
+            calls.append(ToolCall())
+        call = calls[delta.index]
+        call.id = call.id or delta.id or ""
+        call.name += delta.function.name or ""
+        call.arguments += clean_text(delta.function.arguments or "")
+
+
+def counted(entry: Model, request: Request, answer: Answer, usage: Any) -> Answer:
+    """The answer with ids for its tool calls, tokens and cost."""
+    for index, call in enumerate(answer.tool_calls):
+        # CrewAI would make the id of an object's address, and the next request would differ from run to run.
+        call.id = (
+            call.id or f"call_{sha256(f'{index}:{call.name}:{call.arguments}'.encode()).hexdigest()[:16]}"
+        )
+    if usage:
+        answer.prompt_tokens, answer.completion_tokens = usage.prompt_tokens, usage.completion_tokens
+    else:
+        answer.prompt_tokens = len(json.dumps(request.as_json())) // CHARACTERS_PER_TOKEN
+        answer.completion_tokens = len(json.dumps(msgspec.to_builtins(answer))) // CHARACTERS_PER_TOKEN
+    answer.cost_usd = cost_usd(entry, answer.prompt_tokens, answer.completion_tokens, usage)
+    return answer
