@@ -1,0 +1,93 @@
+"""The services of docker-compose.yml, started by hand: the same commands with the same environment.
+
+There is no container engine in a test; what is replaced is where the database, NATS and the data folder are.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+
+from infrastructure.nats.server import free_port
+from tests.processes.stack import BLOG, Process, get, post, wait_for_end
+from tests.waiting import eventually
+
+ROOT = Path(__file__).parent.parent.parent
+COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
+TOKEN = "a-token-of-the-test"
+VARIABLE = re.compile(r"\$\{(\w+)(?::[?-][^}]*)?\}")
+KASAL_SERVICES = [
+    name for name, service in COMPOSE["services"].items() if service["image"].startswith("kasal")
+]
+
+Start = Callable[[str], Process]
+
+
+@pytest.fixture
+def start(tmp_path: Path, postgres_url: str, nats_url: str) -> Iterator[Start]:
+    """Starts a service by its name in the file."""
+    port = str(free_port())
+    started: list[Process] = []
+
+    def start_service(name: str) -> Process:
+        service = COMPOSE["services"][name]
+        settings = {key: filled(str(value)) for key, value in service["environment"].items()}
+        settings |= {"KASAL_DATA_DIR": str(tmp_path / name)}
+        settings |= {key: postgres_url for key in settings if key in ("KASAL_LOG_URL", "KASAL_READ_URL")}
+        settings |= {"KASAL_NATS_URL": nats_url} if "KASAL_NATS_URL" in settings else {}
+        settings |= {"KASAL_PORT": port, "KASAL_HOST": "127.0.0.1"} if "KASAL_PORT" in settings else {}
+        process = Process(tmp_path / f"{name}.log", *service["command"], **settings)
+        started.append(process)
+        return process
+
+    yield start_service
+    for process in started:
+        process.end()
+
+
+def filled(value: str) -> str:
+    secrets = {"KASAL_API_TOKEN": TOKEN, "POSTGRES_PASSWORD": "p", "NATS_PASSWORD": "n"}
+    return VARIABLE.sub(lambda match: secrets.get(match[1], ""), value)
+
+
+def client_of(process: Process) -> httpx.Client:
+    """A client with the token, for the address that the API's log names."""
+    found = re.search(r'"url": "([^"]+)"', process.words)
+    assert found
+    return httpx.Client(base_url=found[1], headers={"Authorization": f"Bearer {TOKEN}"}, timeout=30)
+
+
+async def test_the_services_run_a_workflow_together(start: Start) -> None:
+    assert start("init").popen.wait(60) == 0
+    processes = {name: start(name) for name in KASAL_SERVICES if name != "init"}
+    await eventually(lambda: '"url"' in processes["api"].words, 30)
+    with client_of(processes["api"]) as client:
+        await eventually(lambda: client.get("/readyz").status_code == 200, 30)
+        execution = wait_for_end(client, post(client, "/v1/executions", BLOG, Prefer="wait=20")["id"], 90)
+        assert execution["status"] == "COMPLETED"
+        assert len(get(client, "/v1/models")["items"]) >= 6
+    for name, process in processes.items():
+        assert process.stop() == 0, f"{name}:\n{process.words}"
+
+
+async def test_a_service_says_what_it_lacks(start: Start) -> None:
+    api = start("api")
+    assert api.popen.wait(60) == 6
+    assert "kasal migrate" in api.words
+
+
+def test_every_service_has_a_health_check() -> None:
+    for name, service in COMPOSE["services"].items():
+        assert name == "init" or service["healthcheck"]["test"], name
+
+
+def test_no_secret_has_a_default() -> None:
+    text = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
+    for name in ("POSTGRES_PASSWORD", "NATS_PASSWORD", "KASAL_API_TOKEN"):
+        assert not re.search(rf"\$\{{{name}(:-[^}}]+|)\}}", text)
