@@ -1,0 +1,114 @@
+"""One step forward: fold a batch, write the rows and the position, all in one transaction.
+
+Called by `projector.py`, in the writer's thread. Its one rule: the position moves by compare-and-set, so that
+of two workers with the same batch exactly one has an effect.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from projections.bookkeeping import Record
+from projections.database.shape import Session
+from projections.projection import FOLD_ERRORS, Fact, Projection
+from projections.rows import WorkingRows
+
+
+class Fenced(Exception):
+    """Another worker moved the build, or it is gone: read the bookkeeping again."""
+
+
+class FoldFailed(Exception):
+    """A fold raised. index: of the fact in the batch."""
+
+    def __init__(self, build: Build, index: int, error: Exception) -> None:
+        super().__init__(f"{build.projection.name}: {type(error).__name__}: {error}")
+        self.index = index
+        self.error = error
+
+
+class Build:
+    """A build as this worker knows it.
+
+    parked  streams with dead letters, whose later events follow them there
+    """
+
+    def __init__(self, projection: Projection, record: Record, parked: frozenset[str]) -> None:
+        self.projection = projection
+        self.record = record
+        self.position = record.position
+        self.parked = parked
+        self.stopped = record.stopped
+        self.rows = WorkingRows(projection, record.suffix)
+
+    @property
+    def name(self) -> str:
+        return self.projection.name
+
+
+def advance(session: Session, builds: Sequence[Build], facts: Sequence[Fact]) -> None:
+    """Fold facts, which follow the position at which all the builds are, into each of them.
+
+    Raises `Fenced`, `FoldFailed`, and what the database raises; the caller then lets every build forget.
+    """
+    parked = [letter for build in builds for letter in fold(session, build, facts)]
+    with session.together():
+        moved = move(session, builds, facts[-1].position)
+        for build in builds:
+            build.rows.write(session)
+        for letter in parked:
+            write_dead_letter(session, letter)
+    if moved.rowcount != len(builds):
+        raise Fenced
+
+
+def fold(session: Session, build: Build, facts: Sequence[Fact]) -> list[dict[str, Any]]:
+    """Fold into the build's rows in memory. Returns the events of parked streams, as dead letters."""
+    concern = [(i, fact) for i, fact in enumerate(facts) if fact.category in build.projection.categories]
+    build.rows.begin(session, [fact for _, fact in concern])
+    parked = []
+    for index, fact in concern:
+        if fact.stream in build.parked:
+            parked.append(dead_letter(build, fact, "an earlier event of this stream is parked"))
+            continue
+        try:
+            fact.check_known()
+            build.projection.fold(build.rows, fact)
+        except FOLD_ERRORS as error:
+            raise FoldFailed(build, index, error) from error
+    return parked
+
+
+def move(session: Session, builds: Sequence[Build], position: int) -> Any:
+    """Compare and set. All builds are at the same position, under the fence that they were loaded with."""
+    fences = ", ".join(f"(:id{i}, :fence{i})" for i in range(len(builds)))
+    parameters: dict[str, int] = {"position": position, "at": builds[0].position}
+    for i, build in enumerate(builds):
+        parameters |= {f"id{i}": build.record.id, f"fence{i}": build.record.fence}
+    return session.execute(
+        "UPDATE kasal_projections SET position = :position "  # noqa: S608 - our own names
+        f"WHERE position = :at AND (id, fence) IN (VALUES {fences})",
+        parameters,
+    )
+
+
+def dead_letter(build: Build, fact: Fact, error: str) -> dict[str, Any]:
+    """A row of `kasal_dead_letters`."""
+    return {
+        "build_id": build.record.id,
+        "position": fact.position,
+        "stream": fact.stream,
+        "version": fact.version,
+        "tag": fact.tag,
+        "body": fact.recorded.body,
+        "metadata": msgspec.json.encode(fact.recorded.metadata).decode(),
+        "error": error.replace("\0", "\ufffd")[:2_000],
+    }
+
+
+def write_dead_letter(session: Session, letter: dict[str, Any]) -> None:
+    columns, places = ", ".join(letter), ", ".join(f":{column}" for column in letter)
+    session.execute(f"INSERT INTO kasal_dead_letters ({columns}) VALUES ({places})", letter)  # noqa: S608

@@ -1,0 +1,198 @@
+"""Read tables in a SQLite file: one writer thread, a few reader threads, WAL.
+
+Opened by `open_read_database`. Its one rule: a connection belongs to one thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext
+from functools import lru_cache
+from pathlib import Path
+from typing import TypeVar
+
+from domain.errors import NotCaughtUp, Unavailable
+from projections.database.shape import NOTHING, Counted, Damaged, Parameters, Row, RowRefused, Snapshot
+from projections.database.shape import Session as SessionShape
+from projections.positions import Positions
+from projections.tables import Key, Shape, Values
+
+READERS = 4
+BUSY_TIMEOUT_S = 5.0
+
+T = TypeVar("T")
+
+
+class Session:
+    """`Session` on a connection that is inside a transaction."""
+
+    dialect = "sqlite"
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def fetch(self, statement: str, parameters: Parameters = NOTHING) -> list[Row]:
+        return self._connection.execute(statement, parameters).fetchall()
+
+    def execute(self, statement: str, parameters: Parameters = NOTHING) -> Counted:
+        return self._connection.execute(statement, parameters)
+
+    def documents(self, shape: Shape, keys: Sequence[Key]) -> list[str]:
+        select = f"SELECT doc FROM {shape.name} WHERE {_equals(shape.key)}"  # noqa: S608 - our own names
+        found = (self._connection.execute(select, key).fetchone() for key in keys)
+        return [row[0] for row in found if row is not None]
+
+    def upsert(self, shape: Shape, rows: Sequence[Values]) -> None:
+        self._connection.executemany(upsert_statement(shape), rows)
+
+    def delete(self, shape: Shape, keys: Sequence[Key]) -> None:
+        delete = f"DELETE FROM {shape.name} WHERE {_equals(shape.key)}"  # noqa: S608 - our own names
+        self._connection.executemany(delete, keys)
+
+    def together(self) -> AbstractContextManager[object]:
+        return nullcontext()
+
+    def serialise(self) -> None:
+        """A write transaction is alone already."""
+
+    def analyse(self, shape: Shape) -> None:
+        self._connection.execute(f"ANALYZE {shape.name}")
+
+
+@lru_cache(maxsize=256)
+def upsert_statement(shape: Shape) -> str:
+    places = ", ".join("?" * len(shape.columns))
+    changed = ", ".join(f"{name} = excluded.{name}" for name in shape.columns if name not in shape.key)
+    columns, key = ", ".join(shape.columns), ", ".join(shape.key)
+    insert = f"INSERT INTO {shape.name} ({columns}) VALUES ({places})"  # noqa: S608 - our own names
+    return f"{insert} ON CONFLICT ({key}) DO UPDATE SET {changed}"
+
+
+def _equals(columns: Sequence[str]) -> str:
+    return " AND ".join(f"{column} = ?" for column in columns)
+
+
+class SqliteReadDatabase:
+    """`ReadDatabase` on one file, which is made when it is first used."""
+
+    def __init__(self, path: str) -> None:
+        self._path = Path(path).absolute()
+        self._writer = _Threads(self._path, "read tables writer", 1)
+        self._readers = _Threads(self._path, "read tables reader", READERS)
+        self.positions = Positions(self.fetch)
+
+    async def fetch(self, statement: str, parameters: Parameters = NOTHING) -> list[Row]:
+        return await self._readers.run(_fetch, statement, parameters)
+
+    async def write(self, work: Callable[[SessionShape], T], *, background: bool = False) -> T:
+        return await self._writer.run(_transact, work)
+
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[Snapshot]:
+        thread = _Threads(self._path, "read tables snapshot", 1)
+        try:
+            await thread.run(_fetch, "BEGIN", NOTHING)
+            yield _Snapshot(thread)
+        finally:
+            await thread.close()
+
+    async def close(self) -> None:
+        await self.positions.close()
+        await self._writer.close()
+        await self._readers.close()
+
+
+class _Snapshot:
+    def __init__(self, thread: _Threads) -> None:
+        self._thread = thread
+
+    async def fetch(self, statement: str, parameters: Parameters = NOTHING) -> list[Row]:
+        return await self._thread.run(_fetch, statement, parameters)
+
+
+def _fetch(connection: sqlite3.Connection, statement: str, parameters: Parameters) -> list[Row]:
+    try:
+        return connection.execute(statement, parameters).fetchall()
+    except sqlite3.OperationalError as error:
+        if _is_missing(error):
+            raise NotCaughtUp(f"the read tables are still to be built: {error}") from error
+        raise Unavailable("the read tables can not be read") from error
+
+
+def _transact(connection: sqlite3.Connection, work: Callable[[SessionShape], T]) -> T:
+    with _translated():
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            answer = work(Session(connection))
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+    return answer
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        if _is_missing(error):
+            raise Damaged(str(error)) from error
+        raise Unavailable(f"the read tables can not be written: {error}") from error
+    except (sqlite3.DataError, sqlite3.IntegrityError, sqlite3.InterfaceError, OverflowError) as error:
+        raise RowRefused(str(error)) from error
+    except sqlite3.ProgrammingError as error:
+        raise RowRefused(str(error)) from error
+    except sqlite3.DatabaseError as error:
+        raise Damaged(str(error)) from error
+
+
+def _is_missing(error: sqlite3.Error) -> bool:
+    return str(error).startswith(("no such", "table"))
+
+
+class _Threads:
+    """Runs functions of a connection, each thread with its own."""
+
+    def __init__(self, path: Path, name: str, count: int) -> None:
+        self._path = path
+        self._executor = ThreadPoolExecutor(count, thread_name_prefix=name)
+        self._local = threading.local()
+        self._connections: list[sqlite3.Connection] = []
+
+    async def run(self, function: Callable[..., T], *arguments: object) -> T:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._executor, self._call, function, arguments)
+
+    async def close(self) -> None:
+        await asyncio.to_thread(self._executor.shutdown)
+        for connection in self._connections:
+            connection.close()
+
+    def _call(self, function: Callable[..., T], arguments: tuple[object, ...]) -> T:
+        return function(self._connection(), *arguments)
+
+    def _connection(self) -> sqlite3.Connection:
+        if not hasattr(self._local, "connection"):
+            self._local.connection = _connect(self._path)
+            self._connections.append(self._local.connection)
+        connection: sqlite3.Connection = self._local.connection
+        return connection
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        connection = sqlite3.connect(
+            path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False, cached_statements=256
+        )
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")
+    except (OSError, sqlite3.Error) as error:
+        raise Unavailable(f"the read tables can not be opened: {error}") from error
+    return connection

@@ -1,0 +1,172 @@
+"""execution_detail: one execution whole: its steps, inputs, output, failure and the document that it pins."""
+
+from __future__ import annotations
+
+import msgspec
+from sqlalchemy import MetaData, Table
+
+from domain.definition import Definition, Json
+from domain.errors import NotFound
+from domain.execution import (
+    ExecutionCancelled,
+    ExecutionCompleted,
+    ExecutionFailed,
+    ExecutionRequested,
+    Failure,
+    StepCompleted,
+    StepFailed,
+    StepScheduled,
+    StepStarted,
+    TaskOutput,
+)
+from domain.message import tag_of
+from projections.database.shape import ReadDatabase
+from projections.execution_summary import ExecutionSummary, change, requested
+from projections.paging import Document, is_storable
+from projections.projection import Fact, Projection, Rows, tags
+from projections.tables import ReadTable, doc, key, number, text
+
+NAME = "execution_detail"
+REQUESTED = tag_of(ExecutionRequested)
+STEP_EVENTS = tags(StepScheduled, StepStarted, StepCompleted, StepFailed)
+ENDS = tags(ExecutionCompleted, ExecutionFailed, ExecutionCancelled)
+
+
+class StepRow(msgspec.Struct):
+    """status: pending, scheduled, running, completed, failed, cancelled (had begun) or skipped."""
+
+    step: str
+    status: str = "pending"
+    turn: int = 0
+    attempt: int = 0
+    runner: str | None = None
+    scheduled_at: str | None = None
+    started_at: str | None = None
+    ended_at: str | None = None
+    error: str | None = None
+
+
+class ExecutionDetail(ExecutionSummary, kw_only=True):
+    """reason: why it was cancelled, in the words of whoever did it."""
+
+    steps: list[StepRow]
+    output: TaskOutput | None = None
+    failure: Failure | None = None
+    reason: str | None = None
+
+
+class Pinned(msgspec.Struct, kw_only=True):
+    """What was asked for; it never changes. models: that its agents may use."""
+
+    inputs: dict[str, Json]
+    agents: tuple[str, ...]
+    tasks: tuple[str, ...]
+    models: tuple[str, ...]
+    default_model: str | None
+    definition: Definition
+
+
+class PinnedRow(msgspec.Struct):
+    execution_id: str
+    tenant: str
+    pinned: Pinned
+
+
+DETAILS = ReadTable(
+    ExecutionDetail,
+    Table(NAME, MetaData(), key("execution_id"), text("tenant"), number("version"), doc()),
+    category="execution",
+)
+PINNED = ReadTable(
+    PinnedRow,
+    Table("execution_detail_pinned", MetaData(), key("execution_id"), text("tenant"), doc()),
+    written_once=True,
+    render=lambda row: msgspec.json.encode(row.pinned),
+)
+
+
+def fold(rows: Rows, fact: Fact) -> None:
+    if fact.tag == REQUESTED:
+        if isinstance(event := fact.event, ExecutionRequested):
+            rows.put(DETAILS, new_detail(event, fact))
+            rows.put(PINNED, PinnedRow(fact.entity_id, fact.tenant, pinned(event)))
+        return
+    row = rows.change(DETAILS, fact.entity_id)
+    change(row, fact)
+    if fact.tag in STEP_EVENTS:
+        change_step(row, fact)
+    elif fact.tag in ENDS:
+        end(row, fact)
+
+
+def new_detail(event: ExecutionRequested, fact: Fact) -> ExecutionDetail:
+    steps = [StepRow(name) for name in event.definition.graph]
+    return ExecutionDetail(**requested(event, fact), steps=steps)
+
+
+def pinned(event: ExecutionRequested) -> Pinned:
+    return Pinned(
+        inputs=event.inputs,
+        agents=tuple(event.definition.agents),
+        tasks=tuple(event.definition.tasks),
+        models=tuple(event.models),
+        default_model=event.default_model,
+        definition=event.definition,
+    )
+
+
+def change_step(row: ExecutionDetail, fact: Fact) -> None:
+    match fact.event:
+        case StepScheduled() as event:
+            step = step_of(row, event.step)
+            step.status, step.turn, step.scheduled_at = "scheduled", event.turn, fact.at
+        case StepStarted() as event:
+            step = step_of(row, event.step)
+            step.status, step.turn, step.attempt = "running", event.turn, event.attempt
+            step.runner, step.started_at = event.runner, fact.at
+        case StepCompleted() as event:
+            step = step_of(row, event.step)
+            step.status, step.ended_at = "completed", fact.at
+        case StepFailed() as event:
+            step = step_of(row, event.step)
+            step.status, step.ended_at, step.error = "failed", fact.at, event.failure.message
+
+
+def end(row: ExecutionDetail, fact: Fact) -> None:
+    match fact.event:
+        case ExecutionCompleted(output=output):
+            row.output = output
+        case ExecutionFailed(failure=failure, step=name):
+            row.failure = failure
+            if name is not None and (step := step_of(row, name)).status != "failed":
+                step.status, step.ended_at, step.error = "failed", fact.at, failure.message
+        case ExecutionCancelled(reason=reason):
+            row.reason = reason
+    for step in row.steps:
+        if step.status in ("scheduled", "running"):
+            step.status, step.ended_at = "cancelled", fact.at
+        elif step.status == "pending":
+            step.status = "skipped"
+
+
+def step_of(row: ExecutionDetail, name: str) -> StepRow:
+    return next(step for step in row.steps if step.step == name)
+
+
+EXECUTION_DETAIL = Projection(NAME, 1, (DETAILS, PINNED), fold, ("execution",))
+
+
+async def get_execution(read_db: ReadDatabase, tenant: str, execution_id: str) -> Document:
+    """Raises `NotFound`."""
+    rows = []
+    if is_storable(execution_id):
+        rows = await read_db.fetch(
+            "SELECT detail.doc, detail.version, pinned.doc FROM execution_detail AS detail "
+            "JOIN execution_detail_pinned AS pinned ON pinned.execution_id = detail.execution_id "
+            "WHERE detail.tenant = :tenant AND detail.execution_id = :execution_id",
+            {"tenant": tenant, "execution_id": execution_id},
+        )
+    if not rows:
+        raise NotFound(f"there is no execution {execution_id!r}")
+    detail, version, rest = rows[0]
+    return Document(f"{detail[:-1]},{rest[1:]}".encode(), version)

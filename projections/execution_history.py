@@ -1,0 +1,93 @@
+"""execution_history: every event of every execution, as it was recorded, with who, when and why."""
+
+from __future__ import annotations
+
+import msgspec
+from sqlalchemy import MetaData, Table
+
+from domain.errors import NotFound
+from projections.database.shape import ReadDatabase
+from projections.paging import DEFAULT_LIMIT, Listing, Page
+from projections.projection import Fact, Projection, Rows
+from projections.tables import ReadTable, doc, key, text
+
+NAME = "execution_history"
+
+
+class HistoryEntry(msgspec.Struct, kw_only=True):
+    """version: 1.. within the execution. data: the event, as it is in the log."""
+
+    version: int
+    position: int
+    type: str
+    at: str
+    actor: str
+    event_id: str
+    command_id: str
+    correlation_id: str
+    causation_id: str | None
+    traceparent: str | None
+    data: msgspec.Raw
+
+
+class HistoryRow(msgspec.Struct):
+    execution_id: str
+    tenant: str
+    entry: HistoryEntry
+
+    @property
+    def version(self) -> int:
+        return self.entry.version
+
+
+HISTORY = ReadTable(
+    HistoryRow,
+    Table(NAME, MetaData(), key("execution_id"), key("version", is_number=True), text("tenant"), doc()),
+    written_once=True,
+    render=lambda row: msgspec.json.encode(row.entry),
+)
+
+
+def fold(rows: Rows, fact: Fact) -> None:
+    metadata = fact.recorded.metadata
+    entry = HistoryEntry(
+        version=fact.version,
+        position=fact.position,
+        type=fact.tag,
+        at=fact.at,
+        actor=metadata.actor,
+        event_id=metadata.event_id,
+        command_id=metadata.command_id,
+        correlation_id=metadata.correlation_id,
+        causation_id=metadata.causation_id,
+        traceparent=metadata.traceparent,
+        data=msgspec.Raw(fact.recorded.body),
+    )
+    rows.put(HISTORY, HistoryRow(fact.entity_id, fact.tenant, entry))
+
+
+EXECUTION_HISTORY = Projection(NAME, 1, (HISTORY,), fold, ("execution",))
+
+
+async def list_history(
+    read_db: ReadDatabase,
+    tenant: str,
+    execution_id: str,
+    *,
+    after_version: int | None = None,
+    limit: int = DEFAULT_LIMIT,
+    cursor: str | None = None,
+) -> Page:
+    """In the order in which it happened. Raises `NotFound` for an execution that has no history at all."""
+    listing = Listing(NAME, tenant, {"version": int})
+    listing.equal("execution_id", execution_id)
+    listing.beyond("version", after_version)
+    page = await listing.page(read_db, limit, cursor)
+    if page.items_json == b"[]" and not await exists(read_db, tenant, execution_id):
+        raise NotFound(f"there is no execution {execution_id!r}")
+    return page
+
+
+async def exists(read_db: ReadDatabase, tenant: str, execution_id: str) -> bool:
+    first = f"SELECT 1 FROM {NAME} WHERE execution_id = :id AND version = 1 AND tenant = :tenant"  # noqa: S608
+    return bool(await read_db.fetch(first, {"id": execution_id, "tenant": tenant}))

@@ -1,0 +1,78 @@
+"""execution_list: every execution with its status, calls, tokens and cost, newest first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import Index, MetaData, Table
+
+from domain.execution import ExecutionRequested, Status
+from domain.message import tag_of
+from projections.database.shape import ReadDatabase
+from projections.execution_summary import ExecutionSummary, change, requested
+from projections.paging import DEFAULT_LIMIT, Listing, Page, folded
+from projections.projection import Fact, Projection, Rows
+from projections.tables import ReadTable, doc, key, text
+
+NAME = "execution_list"
+REQUESTED = tag_of(ExecutionRequested)
+
+
+class ExecutionRow(ExecutionSummary, kw_only=True):
+    @property
+    def name_folded(self) -> str:
+        return folded(self.name)
+
+
+EXECUTIONS = ReadTable(
+    ExecutionRow,
+    Table(
+        NAME,
+        MetaData(),
+        key("execution_id"),
+        text("tenant"),
+        text("created_at"),
+        text("status"),
+        text("workflow_id"),
+        text("name_folded"),
+        doc(),
+        Index("by_time", "tenant", "created_at", "execution_id"),
+        Index("by_status", "tenant", "status", "created_at", "execution_id"),
+        Index("by_workflow", "tenant", "workflow_id", "created_at", "execution_id"),
+        postgresql_with={"fillfactor": 70},
+    ),
+    category="execution",
+)
+
+
+def fold(rows: Rows, fact: Fact) -> None:
+    if fact.tag != REQUESTED:
+        change(rows.change(EXECUTIONS, fact.entity_id), fact)
+    elif isinstance(event := fact.event, ExecutionRequested):
+        rows.put(EXECUTIONS, ExecutionRow(**requested(event, fact)))
+
+
+EXECUTION_LIST = Projection(NAME, 1, (EXECUTIONS,), fold, ("execution",))
+
+
+async def list_executions(
+    read_db: ReadDatabase,
+    tenant: str,
+    *,
+    status: Sequence[Status] = (),
+    workflow_id: str | None = None,
+    name: str | None = None,
+    created_after: datetime | None = None,
+    created_before: datetime | None = None,
+    limit: int = DEFAULT_LIMIT,
+    cursor: str | None = None,
+) -> Page:
+    """Newest first. name: a part of it, in upper or lower case. The times themselves are left out."""
+    listing = Listing(NAME, tenant, {"created_at": str, "execution_id": str}, descending=True)
+    listing.one_of("status", status)
+    listing.equal("workflow_id", workflow_id)
+    listing.contains("name_folded", name)
+    listing.after("created_at", created_after)
+    listing.before("created_at", created_before)
+    return await listing.page(read_db, limit, cursor)

@@ -1,0 +1,205 @@
+"""execution_timeline: steps, tasks, model and tool calls of an execution, with time, tokens and cost."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from sqlalchemy import Index, MetaData, Table
+
+from domain.errors import NotFound
+from domain.execution import (
+    ExecutionCancelled,
+    ExecutionCompleted,
+    ExecutionFailed,
+    ModelCallCompleted,
+    ModelCallFailed,
+    ModelCallStarted,
+    StepCompleted,
+    StepFailed,
+    StepStarted,
+    TaskCompleted,
+    TaskFailed,
+    TaskStarted,
+    ToolCallCompleted,
+    ToolCallFailed,
+    ToolCallStarted,
+)
+from projections.database.shape import ReadDatabase
+from projections.paging import DEFAULT_LIMIT, Listing, Page, is_storable
+from projections.projection import Fact, Projection, Rows, milliseconds_between
+from projections.tables import ReadTable, doc, key, number, text
+
+NAME = "execution_timeline"
+
+
+class Entry(msgspec.Struct, kw_only=True):
+    """A bar of the timeline.
+
+    kind      step (one attempt of it), task, model_call or tool_call
+    entry     its id within the execution
+    status    running, completed, failed, or interrupted: its attempt or execution ended before it did
+    model     that was asked; once there is an answer, that answered
+    position  of the event that began it: the order of the timeline
+    """
+
+    execution_id: str
+    tenant: str
+    entry: str
+    kind: str
+    status: str = "running"
+    step: str
+    attempt: int
+    task: str | None = None
+    agent: str | None = None
+    runner: str | None = None
+    model: str | None = None
+    tool: str | None = None
+    started_at: str
+    ended_at: str | None = None
+    duration_ms: int | None = None
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    cost_usd: float | None = None
+    error: str | None = None
+    position: int
+
+
+class Run(msgspec.Struct):
+    """open: entries that are running, and the step of each."""
+
+    execution_id: str
+    tenant: str
+    open: dict[str, str]
+
+
+ENTRIES = ReadTable(
+    Entry,
+    Table(
+        NAME,
+        MetaData(),
+        key("execution_id"),
+        key("entry"),
+        text("tenant"),
+        number("position"),
+        doc(),
+        Index("by_position", "execution_id", "position"),
+    ),
+)
+RUNS = ReadTable(
+    Run,
+    Table("execution_timeline_runs", MetaData(), key("execution_id"), text("tenant"), doc()),
+    category="execution",
+)
+
+
+def fold(rows: Rows, fact: Fact) -> None:
+    if fact.version == 1:
+        rows.put(RUNS, Run(fact.entity_id, fact.tenant, {}))
+    match fact.event:
+        case StepStarted() as e:
+            interrupt(rows, fact, e.step)
+            begin(rows, fact, f"step:{e.step}:{e.attempt}", "step", e, runner=e.runner)
+        case TaskStarted() as e:
+            begin(rows, fact, task_entry(e), "task", e, task=e.task, agent=e.agent)
+        case ModelCallStarted() as e:
+            begin(rows, fact, f"call:{e.call}", "model_call", e, task=e.task, agent=e.agent, model=e.model)
+        case ToolCallStarted() as e:
+            begin(rows, fact, f"call:{e.call}", "tool_call", e, task=e.task, agent=e.agent, tool=e.tool)
+        case TaskCompleted() as e:
+            end(rows, fact, task_entry(e), duration_ms=e.duration_ms)
+        case TaskFailed() as e:
+            end(rows, fact, task_entry(e), duration_ms=e.duration_ms, error=e.failure.message)
+        case ModelCallCompleted() as e:
+            answered(rows, fact, e)
+        case ToolCallCompleted() as e:
+            end(rows, fact, f"call:{e.call}", duration_ms=e.duration_ms)
+        case ModelCallFailed() | ToolCallFailed() as e:
+            end(rows, fact, f"call:{e.call}", duration_ms=e.duration_ms, error=e.failure.message)
+        case StepCompleted() as e:
+            end(rows, fact, f"step:{e.step}:{e.attempt}")
+            interrupt(rows, fact, e.step)
+        case StepFailed() as e:
+            end(rows, fact, f"step:{e.step}:{e.attempt}", error=e.failure.message)
+            interrupt(rows, fact, e.step)
+        case ExecutionCompleted() | ExecutionFailed() | ExecutionCancelled():
+            interrupt(rows, fact)
+
+
+def task_entry(event: TaskStarted | TaskCompleted | TaskFailed) -> str:
+    return f"task:{event.step}:{event.attempt}:{event.task}"
+
+
+def begin(
+    rows: Rows,
+    fact: Fact,
+    entry: str,
+    kind: str,
+    event: StepStarted | TaskStarted | ModelCallStarted | ToolCallStarted,
+    **fields: Any,
+) -> None:
+    row = Entry(
+        execution_id=fact.entity_id,
+        tenant=fact.tenant,
+        entry=entry,
+        kind=kind,
+        step=event.step,
+        attempt=event.attempt,
+        started_at=fact.at,
+        position=fact.position,
+        **fields,
+    )
+    rows.put(ENTRIES, row)
+    rows.change(RUNS, fact.entity_id).open[entry] = event.step
+
+
+def end(
+    rows: Rows, fact: Fact, entry: str, *, duration_ms: int | None = None, error: str | None = None
+) -> None:
+    row = rows.change(ENTRIES, fact.entity_id, entry)
+    row.status = "completed" if error is None else "failed"
+    row.error, row.ended_at = error, fact.at
+    row.duration_ms = milliseconds_between(row.started_at, fact.at) if duration_ms is None else duration_ms
+    rows.change(RUNS, fact.entity_id).open.pop(entry, None)
+
+
+def answered(rows: Rows, fact: Fact, event: ModelCallCompleted) -> None:
+    end(rows, fact, f"call:{event.call}", duration_ms=event.duration_ms)
+    row = rows.change(ENTRIES, fact.entity_id, f"call:{event.call}")
+    row.model, row.cost_usd = event.model, event.cost_usd
+    row.prompt_tokens, row.completion_tokens = event.prompt_tokens, event.completion_tokens
+
+
+def interrupt(rows: Rows, fact: Fact, step: str | None = None) -> None:
+    """What is still open ended with its attempt; without `step`, with the execution."""
+    run = rows.change(RUNS, fact.entity_id)
+    for entry in [entry for entry, of in run.open.items() if step in (None, of)]:
+        end(rows, fact, entry)
+        rows.change(ENTRIES, fact.entity_id, entry).status = "interrupted"
+
+
+EXECUTION_TIMELINE = Projection(NAME, 1, (ENTRIES, RUNS), fold, ("execution",))
+
+
+async def list_timeline(
+    read_db: ReadDatabase,
+    tenant: str,
+    execution_id: str,
+    *,
+    limit: int = DEFAULT_LIMIT,
+    cursor: str | None = None,
+) -> Page:
+    """In the order in which things began. Raises `NotFound` for an unknown execution."""
+    listing = Listing(NAME, tenant, {"position": int})
+    listing.equal("execution_id", execution_id)
+    page = await listing.page(read_db, limit, cursor)
+    if page.items_json == b"[]" and not await exists(read_db, tenant, execution_id):
+        raise NotFound(f"there is no execution {execution_id!r}")
+    return page
+
+
+async def exists(read_db: ReadDatabase, tenant: str, execution_id: str) -> bool:
+    run = "SELECT 1 FROM execution_timeline_runs WHERE execution_id = :id AND tenant = :tenant"
+    return is_storable(execution_id) and bool(
+        await read_db.fetch(run, {"id": execution_id, "tenant": tenant})
+    )

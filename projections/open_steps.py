@@ -1,0 +1,132 @@
+"""open_steps: the steps that wait for a runner or are with one, of executions that have not ended.
+
+Asked by the dispatcher, which queues again what the work queue has lost.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import msgspec
+from sqlalchemy import Index, MetaData, Table
+
+from domain.execution import (
+    ExecutionCancelled,
+    ExecutionCompleted,
+    ExecutionFailed,
+    ExecutionRequested,
+    StepCompleted,
+    StepFailed,
+    StepScheduled,
+    StepStarted,
+)
+from projections.database.shape import ReadDatabase
+from projections.projection import Fact, Projection, Rows, tags, timestamp
+from projections.tables import ReadTable, doc, key, text
+
+NAME = "open_steps"
+
+
+class OpenStep(msgspec.Struct, kw_only=True):
+    """status: scheduled or running. since: when it became so."""
+
+    execution_id: str
+    tenant: str
+    step: str
+    turn: int
+    attempt: int = 0
+    queue: str = "default"
+    status: str
+    runner: str | None = None
+    since: str
+
+
+class OpenExecution(msgspec.Struct):
+    """An execution that has not ended, and its open steps."""
+
+    execution_id: str
+    tenant: str
+    steps: dict[str, OpenStep]
+
+    @property
+    def oldest_since(self) -> str | None:
+        """None while no step is open."""
+        return min((step.since for step in self.steps.values()), default=None)
+
+
+OPEN = ReadTable(
+    OpenExecution,
+    Table(
+        NAME,
+        MetaData(),
+        key("execution_id"),
+        text("tenant"),
+        text("oldest_since"),
+        doc(),
+        Index("by_age", "oldest_since", "execution_id"),
+    ),
+    category="execution",
+)
+READ = tags(
+    ExecutionRequested,
+    StepScheduled,
+    StepStarted,
+    StepCompleted,
+    StepFailed,
+    ExecutionCompleted,
+    ExecutionFailed,
+    ExecutionCancelled,
+)
+
+
+def fold(rows: Rows, fact: Fact) -> None:
+    if fact.tag not in READ:
+        return
+    match fact.event:
+        case ExecutionRequested():
+            rows.put(OPEN, OpenExecution(fact.entity_id, fact.tenant, {}))
+        case StepScheduled() | StepStarted() as event:
+            steps = rows.change(OPEN, fact.entity_id).steps
+            steps[event.step] = open_step(event, fact)
+        case StepCompleted(step=step) | StepFailed(step=step):
+            rows.change(OPEN, fact.entity_id).steps.pop(step, None)
+        case ExecutionCompleted() | ExecutionFailed() | ExecutionCancelled():
+            rows.remove(OPEN, fact.entity_id)
+
+
+def open_step(event: StepScheduled | StepStarted, fact: Fact) -> OpenStep:
+    started = event if isinstance(event, StepStarted) else None
+    return OpenStep(
+        execution_id=fact.entity_id,
+        tenant=fact.tenant,
+        step=event.step,
+        turn=event.turn,
+        attempt=started.attempt if started else 0,
+        status="running" if started else "scheduled",
+        runner=started.runner if started else None,
+        since=fact.at,
+    )
+
+
+OPEN_STEPS = Projection(NAME, 1, (OPEN,), fold, ("execution",))
+
+
+async def open_steps(
+    read_db: ReadDatabase, *, since_before: datetime | None = None, limit: int = 1_000
+) -> list[OpenStep]:
+    """Open steps of all tenants, the longest open first; those that became so before a moment.
+
+    limit: executions that are looked at; ask again after some have ended.
+    """
+    bound = timestamp(since_before) if since_before else "~"
+    rows = await read_db.fetch(
+        "SELECT doc FROM open_steps WHERE oldest_since < :bound "
+        "ORDER BY oldest_since, execution_id LIMIT :limit",
+        {"bound": bound, "limit": limit},
+    )
+    executions = [_decode(row[0]) for row in rows]
+    steps = [step for execution in executions for step in execution.steps.values() if step.since < bound]
+    return sorted(steps, key=lambda step: (step.since, step.execution_id, step.step))
+
+
+_decode = msgspec.json.Decoder(OpenExecution).decode

@@ -1,0 +1,318 @@
+"""Logs as they happen: workflows, a catalogue and executions, made by sending commands to the domain.
+
+Used by tests and benchmarks that need a realistic list of `Recorded` events. Its one rule: no event is
+written by hand; what `decide` would refuse can not be in a history. The same seed gives the same history.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from domain.catalog import CATALOG, Model, PlantEntry, RemoveEntry, SetEntry, Template
+from domain.definition import Agent, Crew, Definition, Limits, Step, Task
+from domain.errors import Rejected
+from domain.execution import (
+    EXECUTION,
+    CancelExecution,
+    Content,
+    Failure,
+    ModelCallCompleted,
+    ModelCallFailed,
+    ModelCallStarted,
+    Progress,
+    RecordProgress,
+    RequestExecution,
+    RescheduleStep,
+    StartStep,
+    StepCompleted,
+    StepFailed,
+    TaskCompleted,
+    TaskFailed,
+    TaskOutput,
+    TaskStarted,
+    ToolCallCompleted,
+    ToolCallFailed,
+    ToolCallStarted,
+)
+from domain.message import Aggregate, Metadata, Recorded, tag_of
+from domain.registry import AnyCommand
+from domain.workflow import WORKFLOW, ArchiveWorkflow, CreateWorkflow, PlantWorkflow, ReviseWorkflow
+
+START = datetime(2026, 11, 24, 23, 59, tzinfo=UTC)
+"""Just before midnight, so that a history touches two days."""
+
+MODELS = ("openai/gpt-4o-mini", "demo/writer")
+TICK = timedelta(milliseconds=137, microseconds=1)
+
+
+class History:
+    """An event log in memory that commands are sent to; a `LogReader` for projections."""
+
+    def __init__(self) -> None:
+        self.events: list[Recorded] = []
+        self._states: dict[str, tuple[Any, int]] = {}
+
+    def handle(self, command: AnyCommand, *, tenant: str = "default", actor: str = "user:ada") -> None:
+        """Raises what `decide` raises."""
+        aggregate = aggregate_of(command)
+        state, version = self._states.get(command.stream, (aggregate.initial, 0))
+        command_id = f"command-{len(self.events) + 1}"
+        for event in aggregate.decide(state, command):
+            state, version = aggregate.evolve(state, event), version + 1
+            position = len(self.events) + 1
+            metadata = Metadata(
+                event_id=f"event-{position}",
+                at=START + TICK * position,
+                tenant=tenant,
+                actor=actor,
+                command_id=command_id,
+                correlation_id=command_id,
+            )
+            recorded = Recorded(
+                position=position,
+                stream=command.stream,
+                version=version,
+                tag=tag_of(event),
+                body=msgspec.json.encode(event),
+                metadata=metadata,
+            )
+            self.events.append(recorded)
+        self._states[command.stream] = (state, version)
+
+    def state(self, stream: str) -> Any:
+        """What a stream's events add up to; it must have some."""
+        return self._states[stream][0]
+
+    def append(self, stream: str, tag: str, body: bytes, *, version: int) -> Recorded:
+        """An event that no command makes, for tests of what is unknown or unreadable."""
+        last = self.events[-1].metadata
+        recorded = Recorded(
+            position=len(self.events) + 1, stream=stream, version=version, tag=tag, body=body, metadata=last
+        )
+        self.events.append(recorded)
+        return recorded
+
+    async def read_all(self, after_position: int, limit: int) -> Sequence[Recorded]:
+        return self.events[after_position : after_position + limit]
+
+    async def head(self) -> int:
+        return len(self.events)
+
+
+def aggregate_of(command: AnyCommand) -> Aggregate[Any, Any, Any]:
+    return next(a for a in (CATALOG, WORKFLOW, EXECUTION) if isinstance(command, a.commands))
+
+
+def definition(name: str = "Blog production", *, steps: bool = False, max_attempts: int = 3) -> Definition:
+    """Three agents, three tasks; one step, or three in a row."""
+    roles = {"researcher": "Researcher", "writer": "Writer", "editor": "Editor"}
+    agents = {
+        agent: Agent(role=role, goal=f"Be a good {role}", backstory="Ten years of it", model=MODELS[0])
+        for agent, role in roles.items()
+    }
+    tasks = {
+        task: Task(description=f"Do: {task}", expected_output="a text", agent=agent)
+        for task, agent in zip(("research", "write", "edit"), roles, strict=True)
+    }
+    chain = {
+        "first": Step(crew=Crew(tasks=("research",))),
+        "second": Step(crew=Crew(tasks=("write",)), after=("first",)),
+        "third": Step(crew=Crew(tasks=("edit",)), after=("second",)),
+    }
+    return Definition(
+        name=name,
+        agents=agents,
+        tasks=tasks,
+        inputs={"industry": {"type": "string"}},
+        steps=chain if steps else {},
+        limits=Limits(max_attempts=max_attempts),
+    )
+
+
+def request(execution_id: str, document: Definition, *, workflow_id: str | None = None) -> RequestExecution:
+    return RequestExecution(
+        execution_id=execution_id,
+        name=f"{document.name} № {execution_id}",
+        definition=document,
+        inputs={"industry": "shipping"},
+        models={model: Model(name=model) for model in MODELS},
+        workflow_id=workflow_id,
+        workflow_version=1 if workflow_id else None,
+    )
+
+
+def content(text: str) -> Content:
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    return Content(digest=digest, size_bytes=len(text.encode()), text=text)
+
+
+class Runner:
+    """Works one execution through, a command at a time; how it goes is up to the dice."""
+
+    def __init__(self, history: History, execution_id: str, dice: random.Random, tenant: str) -> None:
+        self._history = history
+        self._id = execution_id
+        self._dice = dice
+        self._tenant = tenant
+        self._calls = 0
+
+    def work(self) -> Iterator[None]:
+        """Each `next` sends a command or two, until the execution has ended."""
+        while (state := self._history.state(f"execution-{self._id}")).is_open:
+            name, step = next((n, s) for n, s in state.steps.items() if s.status in ("scheduled", "running"))
+            if self._dice.random() < 0.03:
+                self._send(CancelExecution(execution_id=self._id, reason="changed my mind"))
+                return
+            if self._dice.random() < 0.08:
+                self._send(
+                    RescheduleStep(execution_id=self._id, step=name, turn=step.turn, reason="queue lost")
+                )
+                yield
+                continue
+            delivery = step.delivery + 1
+            runner = f"r{self._dice.randint(1, 3)}"
+            self._send(
+                StartStep(execution_id=self._id, step=name, turn=step.turn, delivery=delivery, runner=runner)
+            )
+            yield
+            yield from self._run_step(name)
+
+    def _run_step(self, name: str) -> Iterator[None]:
+        state = self._history.state(f"execution-{self._id}")
+        if not state.is_open:
+            return
+        attempt, recorded = state.steps[name].attempt, 0
+        for entries in self._reports(name, attempt, state.definition.graph[name].crew.tasks):
+            if self._dice.random() < 0.02:
+                return
+            report = RecordProgress(
+                execution_id=self._id, step=name, attempt=attempt, after=recorded, entries=tuple(entries)
+            )
+            try:
+                self._send(report)
+            except Rejected:
+                return
+            recorded += len(entries)
+            yield
+
+    def _reports(self, step: str, attempt: int, tasks: Sequence[str]) -> Iterator[list[Progress]]:
+        for task in tasks:
+            yield [TaskStarted(step=step, attempt=attempt, task=task, agent="writer")]
+            for _ in range(self._dice.randint(1, 2)):
+                yield from self._call(step, attempt, task)
+            if self._dice.random() < 0.04:
+                failure = Failure("model_error", "the model gave up", task)
+                yield [
+                    TaskFailed(step=step, attempt=attempt, task=task, failure=failure, duration_ms=900),
+                    StepFailed(step=step, attempt=attempt, failure=failure),
+                ]
+                return
+            output = TaskOutput(f"The result of {task}: naïve café")
+            yield [TaskCompleted(step=step, attempt=attempt, task=task, output=output, duration_ms=1_200)]
+        yield [StepCompleted(step=step, attempt=attempt)]
+
+    def _call(self, step: str, attempt: int, task: str) -> Iterator[list[Progress]]:
+        self._calls += 1
+        where = {"step": step, "attempt": attempt, "task": task, "call": f"c{self._calls}"}
+        model = self._dice.choice(MODELS)
+        yield [ModelCallStarted(**where, model=model, request=content(f"Please {task}"))]  # type: ignore[arg-type]
+        if self._dice.random() < 0.1:
+            failed = ModelCallFailed(**where, failure=Failure("timeout", "no answer"), duration_ms=120)  # type: ignore[arg-type]
+            yield [failed]
+            return
+        completed = ModelCallCompleted(
+            **where,  # type: ignore[arg-type]
+            model=model,
+            response=content(f"Done: {task}"),
+            prompt_tokens=self._dice.randint(10, 900),
+            completion_tokens=self._dice.randint(1, 300),
+            cost_usd=self._dice.randint(1, 999) / 1e6,
+            duration_ms=self._dice.randint(50, 2_000),
+        )
+        yield [completed]
+        if self._dice.random() < 0.3:
+            yield from self._tool(step, attempt, task)
+
+    def _tool(self, step: str, attempt: int, task: str) -> Iterator[list[Progress]]:
+        self._calls += 1
+        where = {"step": step, "attempt": attempt, "task": task, "call": f"c{self._calls}"}
+        yield [ToolCallStarted(**where, tool="calculator", arguments=content('{"expression": "1+1"}'))]  # type: ignore[arg-type]
+        if self._dice.random() < 0.2:
+            failure = Failure("tool_error", "division by zero")
+            yield [ToolCallFailed(**where, tool="calculator", failure=failure, duration_ms=3)]  # type: ignore[arg-type]
+        else:
+            yield [ToolCallCompleted(**where, tool="calculator", result=content("2"), duration_ms=2)]  # type: ignore[arg-type]
+
+    def _send(self, command: AnyCommand) -> None:
+        self._history.handle(command, tenant=self._tenant, actor="runner:r1")
+
+
+def plant_catalog(history: History) -> None:
+    """Two models and a template; a person changes one and removes one."""
+    for model in (*MODELS, "openai/old"):
+        history.handle(PlantEntry(kind="models", entry=Model(name=model, default=model == MODELS[0])))
+    history.handle(PlantEntry(kind="templates", entry=Template(name="greeting", text="Dear {name}")))
+    history.handle(SetEntry(kind="models", entry=Model(name=MODELS[1], temperature=0.5)))
+    history.handle(RemoveEntry(kind="models", name="openai/old"))
+
+
+def create_workflows(history: History) -> None:
+    """Three: one revised, one archived, one planted."""
+    history.handle(CreateWorkflow(workflow_id="blog", definition=definition()))
+    history.handle(ReviseWorkflow(workflow_id="blog", definition=definition("Blog, better", steps=True)))
+    history.handle(CreateWorkflow(workflow_id="old", definition=definition("Old times")))
+    history.handle(ArchiveWorkflow(workflow_id="old"))
+    history.handle(PlantWorkflow(workflow_id="seed", definition=definition("From a seed")))
+
+
+def history_of(
+    seed: int = 1, *, executions: int = 12, tenants: Sequence[str] = ("default",), at_once: int = 6
+) -> History:
+    """A catalogue, workflows, and executions that run beside one another to their ends, good and bad."""
+    dice = random.Random(seed)  # noqa: S311 - not a secret
+    history = History()
+    plant_catalog(history)
+    create_workflows(history)
+    waiting = [f"e{number:05d}" for number in range(1, executions + 1)]
+    working: list[Iterator[None]] = []
+    while waiting or working:
+        if waiting and len(working) < at_once:
+            execution_id = waiting.pop(0)
+            tenant = dice.choice(tenants)
+            document = definition(steps=dice.random() < 0.5, max_attempts=dice.choice((1, 3)))
+            workflow_id = dice.choice(("blog", "seed", None))
+            history.handle(request(execution_id, document, workflow_id=workflow_id), tenant=tenant)
+            working.append(Runner(history, execution_id, dice, tenant).work())
+        chosen = dice.choice(working)
+        if next(chosen, chosen) is chosen:
+            working.remove(chosen)
+    return history
+
+
+def repeated(events: Sequence[Recorded], count: int, *, at_once: int = 200) -> Iterator[Recorded]:
+    """`count` events or a few more: the executions of a history, again and again under new ids.
+
+    `at_once` of them run beside one another. Fast: no command is decided again.
+    """
+    streams: dict[str, list[Recorded]] = {}
+    for recorded in events:
+        if recorded.category == "execution":
+            streams.setdefault(recorded.stream, []).append(recorded)
+    originals = list(streams.values())
+    position, made = 0, 0
+    while position < count:
+        copies = []
+        for _ in range(at_once):
+            copies.append((f"execution-x{made:08d}", originals[made % len(originals)]))
+            made += 1
+        for version in range(max(len(original) for _, original in copies)):
+            for stream, original in copies:
+                if version < len(original):
+                    position += 1
+                    yield msgspec.structs.replace(original[version], position=position, stream=stream)
