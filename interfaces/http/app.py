@@ -12,7 +12,16 @@ from litestar import Litestar
 from litestar.datastructures import State
 from litestar.exceptions import HTTPException
 
-from interfaces.http import catalog, events, execution_queries, executions, health, usage, workflows
+from interfaces.http import (
+    catalog,
+    documentation,
+    events,
+    execution_queries,
+    executions,
+    health,
+    usage,
+    workflows,
+)
 from interfaces.http.admission import Admission
 from interfaces.http.bodies import MAX_BODY_BYTES
 from interfaces.http.errors import on_error
@@ -41,6 +50,10 @@ ROUTES = (
     events.stream_all,
     *catalog.ROUTES,
     usage.list_all,
+    documentation.page,
+    documentation.as_json,
+    documentation.as_yaml,
+    documentation.part,
 )
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from functools import partial
-from pathlib import PurePath
-from typing import Any, cast
+from pathlib import Path
+from typing import Any
 
 import msgspec
 from litestar import delete, get, put
 from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromPath
 
 from application.documents import schema_faults
 from domain.catalog import ENTRY_TYPES, KINDS, Entry, Kind, RemoveEntry, Schema, SetEntry, Tool
@@ -28,6 +29,7 @@ from interfaces.http.operation import (
     LIST_GIVES,
     LIST_PROBLEMS,
     QUERY_HEADERS,
+    as_defined,
     operation,
     page_of,
 )
@@ -46,12 +48,12 @@ def routes_of(kind: Kind) -> list[HTTPRouteHandler]:
 
 
 def path_of(kind: Kind) -> str:
-    return f"/v1/{kind}/{{name:{'path' if kind == 'models' else 'str'}}}"
+    return f"/v1/{kind}/{{name:path}}"
 
 
-def given_name(name: object) -> str:
+def given_name(name: Path) -> str:
     """`openai/gpt-4o-mini` of the path `/openai/gpt-4o-mini`."""
-    return name.as_posix().removeprefix("/") if isinstance(name, PurePath) else str(name)
+    return name.as_posix().removeprefix("/")
 
 
 def list_route(kind: Kind) -> HTTPRouteHandler:
@@ -92,7 +94,7 @@ def detail_route(kind: Kind) -> HTTPRouteHandler:
             gives=DETAIL_GIVES,
         ),
     )
-    async def detail(request: ApiRequest, name: PurePath | str) -> Answer:
+    async def detail(request: ApiRequest, name: FromPath[Path]) -> Answer:
         """As it was set last."""
         query = read_query(request, Query)
         fetch = partial(get_entry, request.parts.read, request.tenant, kind, given_name(name))
@@ -116,7 +118,7 @@ def set_route(kind: Kind) -> HTTPRouteHandler:
             gives=COMMAND_GIVES,
         ),
     )
-    async def set_entry(request: ApiRequest, name: PurePath | str) -> Answer:
+    async def set_entry(request: ApiRequest, name: FromPath[Path]) -> Answer:
         """A seed never overwrites it. Workflows saved before keep what they copied."""
         refuse_condition(request)
         entry = entry_of(kind, given_name(name), await read_value(request))
@@ -140,7 +142,7 @@ def remove_route(kind: Kind) -> HTTPRouteHandler:
             gives=COMMAND_GIVES,
         ),
     )
-    async def remove_entry(request: ApiRequest, name: PurePath | str) -> Answer:
+    async def remove_entry(request: ApiRequest, name: FromPath[Path]) -> Answer:
         """What an administrator removes, no seed brings back."""
         refuse_condition(request)
         removed = given_name(name)
@@ -198,12 +200,6 @@ def entry_answer(kind: Kind) -> type[msgspec.Struct]:
         kw_only=True,
         namespace={"__doc__": ENTRY_TYPES[kind].__doc__},
     )
-
-
-def as_defined(field: msgspec.structs.FieldInfo) -> tuple[str, Any, Any] | tuple[str, Any]:
-    if field.required:
-        return (field.name, field.type)
-    return (field.name, field.type, cast("Any", field.default))
 
 
 ROUTES = [route for kind in KINDS for route in routes_of(kind)]

@@ -14,6 +14,7 @@ from typing import Annotated, cast
 
 import msgspec
 from litestar import get
+from litestar.params import FromPath
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 from domain.errors import KasalError, NotFound
@@ -22,7 +23,7 @@ from interfaces.http.answers import Answer
 from interfaces.http.headers import header_fault
 from interfaces.http.identifiers import checked_id
 from interfaces.http.operation import operation
-from interfaces.http.queries import Position, read_query
+from interfaces.http.queries import read_query
 from interfaces.http.request import ApiRequest
 from interfaces.http.subscriptions import AllEvents, ExecutionEvents, Subscription
 from interfaces.problems import Refused
@@ -57,17 +58,30 @@ CloudEvents = Annotated[
 ]
 
 
-class EventsQuery(msgspec.Struct, frozen=True, kw_only=True):
-    """after: the position after which to begin; `Last-Event-ID` goes before it. Without either: from the
-    beginning for an execution, from now on for all events."""
+Begin = Annotated[
+    int,
+    msgspec.Meta(
+        ge=0,
+        le=2**63 - 1,
+        description="The position after which to begin; `Last-Event-ID` goes before it.",
+    ),
+]
+WithTokens = Annotated[
+    bool,
+    msgspec.Meta(description="Also pieces of model answers as they are made: `event: token`, without id."),
+]
 
-    after: Position | None = None
+
+class EventsQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """Where to begin. Without it: from the beginning for an execution, from now on for all events."""
+
+    after: Begin | None = None
 
 
 class ExecutionEventsQuery(EventsQuery, frozen=True, kw_only=True):
-    """tokens: also the pieces of model answers as they are made (`event: token`, without id; may be lost)."""
+    """Where to begin, and what besides."""
 
-    tokens: bool = False
+    tokens: WithTokens = False
 
 
 class EventStream:
@@ -144,7 +158,7 @@ async def stream_all(request: ApiRequest) -> ASGIApp:
         headers=("Last-Event-ID",),
     ),
 )
-async def stream_execution(request: ApiRequest, execution_id: str) -> ASGIApp:
+async def stream_execution(request: ApiRequest, execution_id: FromPath[str]) -> ASGIApp:
     """Its history, then what happens, without a gap; ends after its last event with `event: end`."""
     query = read_query(request, ExecutionEventsQuery)
     after = place(request, query.after) or 0

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Annotated
 
+import msgspec
 from litestar import get
+from litestar.params import FromPath
 
 from domain.execution import Status
 from interfaces.http.answers import Answer
@@ -16,16 +19,16 @@ from interfaces.http.operation import (
     LIST_GIVES,
     LIST_PROBLEMS,
     QUERY_HEADERS,
+    as_defined,
     operation,
     page_of,
 )
 from interfaces.http.queries import (
-    Id,
     ListQuery,
     Moment,
     NamePart,
-    Position,
     Query,
+    WorkflowId,
     document_answer,
     page_answer,
     read_query,
@@ -39,25 +42,35 @@ from projections.execution_timeline import Entry, list_timeline
 TAG = "Executions"
 
 
-class ExecutionsQuery(ListQuery, frozen=True, kw_only=True):
-    """status: one or more, separated by commas. name: a part of it, in upper or lower case. The times are
-    ISO 8601 with a zone; they themselves do not belong to the answer."""
+AfterVersion = Annotated[
+    int, msgspec.Meta(ge=0, le=2**63 - 1, description="Begin behind this version of the execution.")
+]
 
-    status: tuple[Status, ...] = ()
-    workflow_id: Id | None = None
+
+class ExecutionsQuery(ListQuery, frozen=True, kw_only=True):
+    """What the list of executions can be narrowed down by."""
+
+    status: Annotated[tuple[Status, ...], msgspec.Meta(description="One or more.")] = ()
+    workflow_id: WorkflowId | None = None
     name: NamePart | None = None
     created_after: Moment | None = None
     created_before: Moment | None = None
 
 
 class HistoryQuery(ListQuery, frozen=True, kw_only=True):
-    """after_version: begin behind this version of the execution."""
+    """What a history can be narrowed down by."""
 
-    after_version: Position | None = None
+    after_version: AfterVersion | None = None
 
 
-class Execution(ExecutionDetail, Pinned, kw_only=True):
-    """One execution whole: how far it is, and what it pins."""
+Execution = msgspec.defstruct(
+    "Execution",
+    [
+        *[as_defined(field) for of in (ExecutionDetail, Pinned) for field in msgspec.structs.fields(of)],
+    ],
+    kw_only=True,
+    namespace={"__doc__": "One execution whole: how far it is, and what it pins."},
+)
 
 
 @get(
@@ -104,7 +117,7 @@ async def list_all(request: ApiRequest) -> Answer:
         gives=DETAIL_GIVES,
     ),
 )
-async def detail(request: ApiRequest, execution_id: str) -> Answer:
+async def detail(request: ApiRequest, execution_id: FromPath[str]) -> Answer:
     """Its steps, inputs, output or failure, and the document that it pins."""
     query = read_query(request, Query)
     fetch = partial(get_execution, request.parts.read, request.tenant, checked_id("execution", execution_id))
@@ -124,7 +137,7 @@ async def detail(request: ApiRequest, execution_id: str) -> Answer:
         gives=LIST_GIVES,
     ),
 )
-async def history(request: ApiRequest, execution_id: str) -> Answer:
+async def history(request: ApiRequest, execution_id: FromPath[str]) -> Answer:
     """In the order in which they happened, down to every model call and tool call."""
     query = read_query(request, HistoryQuery)
     fetch = partial(
@@ -152,7 +165,7 @@ async def history(request: ApiRequest, execution_id: str) -> Answer:
         gives=LIST_GIVES,
     ),
 )
-async def timeline(request: ApiRequest, execution_id: str) -> Answer:
+async def timeline(request: ApiRequest, execution_id: FromPath[str]) -> Answer:
     """In the order in which they began."""
     query = read_query(request, ListQuery)
     fetch = partial(

@@ -6,6 +6,7 @@ from typing import Annotated, Any, TypeVar
 
 import msgspec
 from litestar import post
+from litestar.params import FromPath
 
 from application.requests import inline_definition, run_definition, run_workflow, saved_definition
 from application.states import Preparation
@@ -173,7 +174,7 @@ class FreshReads:
         gives=COMMAND_GIVES,
     ),
 )
-async def cancel(request: ApiRequest, execution_id: str) -> Answer:
+async def cancel(request: ApiRequest, execution_id: FromPath[str]) -> Answer:
     """Its runner hears of it within a second. One that is cancelled already stays so; one that has ended
     otherwise refuses (409)."""
     wanted = await read_json(request, Reason, is_optional=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from typing import Annotated
 
 import msgspec
 from litestar import get
@@ -36,9 +37,11 @@ class Readiness(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class ReadyQuery(msgspec.Struct, frozen=True, kw_only=True):
-    """verbose: every check by name; may stand alone (`?verbose`)."""
+    """How much to say."""
 
-    verbose: str | None = None
+    verbose: Annotated[str, msgspec.Meta(description="Every check by name; `?verbose` is enough.")] | None = (
+        None
+    )
 
 
 @get(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -25,6 +25,7 @@ class Operation:
     answer         the type of the successful body, by status; None for one without a body
     media_types    of the successful body
     query          the struct whose fields are the query parameters
+    is_body_optional  the body may be left out
     body           the type of the request body; None: it takes none
     body_types     media types of the request body
     examples       request bodies by name
@@ -66,6 +67,15 @@ def page_of(item: type) -> type[msgspec.Struct]:
     """The type of a page of a list."""
     fields = [("items", tuple[item, ...]), ("next_cursor", str | None)]  # type: ignore[valid-type]
     return msgspec.defstruct(f"{item.__name__}Page", fields, namespace={"__doc__": "One page of a list."})
+
+
+def as_defined(field: msgspec.structs.FieldInfo) -> tuple[str, Any, Any] | tuple[str, Any]:
+    """A field of a struct, for `defstruct`."""
+    if field.required:
+        return (field.name, field.type)
+    if field.default_factory is not msgspec.NODEFAULT:
+        return (field.name, field.type, msgspec.field(default_factory=field.default_factory))
+    return (field.name, field.type, cast("Any", field.default))
 
 
 def operation(id: str, summary: str, **rest: Any) -> dict[str, Any]:

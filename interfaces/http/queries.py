@@ -24,21 +24,33 @@ MAX_WAIT_S = 5.0
 MAX_PARAMETERS = 50
 
 Position = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
-Limit = Annotated[int, msgspec.Meta(ge=1, le=MAX_LIMIT)]
-Cursor = Annotated[str, msgspec.Meta(min_length=1, max_length=2_000)]
-NamePart = Annotated[str, msgspec.Meta(max_length=200)]
-Id = Annotated[str, msgspec.Meta(max_length=128)]
-Moment = Annotated[datetime, msgspec.Meta(tz=True)]
+After = Annotated[
+    int,
+    msgspec.Meta(
+        ge=0,
+        le=2**63 - 1,
+        description="Wait, at most 5 seconds, until the answer has this position: one that a command gave.",
+    ),
+]
+Limit = Annotated[int, msgspec.Meta(ge=1, le=MAX_LIMIT, description="Items at most.")]
+Cursor = Annotated[
+    str, msgspec.Meta(min_length=1, max_length=2_000, description="`next_cursor` of the page before.")
+]
+NamePart = Annotated[
+    str, msgspec.Meta(max_length=200, description="A part of the name, in upper or lower case.")
+]
+WorkflowId = Annotated[str, msgspec.Meta(max_length=128, description="The workflow's id.")]
+Moment = Annotated[datetime, msgspec.Meta(tz=True, description="ISO 8601 with a zone; itself left out.")]
 
 
 class Query(msgspec.Struct, frozen=True, kw_only=True):
-    """after: wait, at most 5 seconds, until the answer has this position (that a command answered with)."""
+    """What every query takes."""
 
-    after: Position | None = None
+    after: After | None = None
 
 
 class ListQuery(Query, frozen=True, kw_only=True):
-    """limit: items at most. cursor: `next_cursor` of the page before."""
+    """What every list takes."""
 
     limit: Limit = DEFAULT_LIMIT
     cursor: Cursor | None = None
@@ -57,7 +69,7 @@ def read_query(request: ApiRequest, of: type[Q]) -> Q:
     faults: list[Fault] = []
     for name, text in pairs(raw):
         at = f"/query/{name[:80]}"
-        is_list = get_origin(types.get(name)) is tuple
+        is_list = name in types and is_list_type(types[name])
         if name not in types:
             faults.append(Fault(at, f"unknown parameter; expected one of: {', '.join(types) or 'none'}"))
         elif name in values:
@@ -70,6 +82,11 @@ def read_query(request: ApiRequest, of: type[Q]) -> Q:
     if faults:
         raise malformed(f"the query is wrong: {faults[0].pointer} {faults[0].message}", *faults)
     return of(**values)
+
+
+def is_list_type(of: object) -> bool:
+    inner = getattr(of, "__origin__", None) if hasattr(of, "__metadata__") else of
+    return get_origin(inner) is tuple
 
 
 def pairs(raw: bytes) -> list[tuple[str, str]]:

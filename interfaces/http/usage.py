@@ -4,23 +4,31 @@ from __future__ import annotations
 
 from datetime import date
 from functools import partial
+from typing import Annotated
 
+import msgspec
 from litestar import get
 
 from interfaces.http.answers import Answer
 from interfaces.http.operation import LIST_GIVES, LIST_PROBLEMS, QUERY_HEADERS, operation, page_of
-from interfaces.http.queries import Id, ListQuery, NamePart, page_answer, read_query
+from interfaces.http.queries import ListQuery, page_answer, read_query
 from interfaces.http.request import ApiRequest
 from projections.usage import Usage, list_usage
 
+Day = Annotated[date, msgspec.Meta(description="A day in UTC, itself part of the answer.")]
+ModelOf = Annotated[str, msgspec.Meta(max_length=200, description="A model's whole name.")]
+WorkflowOf = Annotated[
+    str, msgspec.Meta(max_length=128, description="A workflow's id; empty for inline definitions.")
+]
+
 
 class UsageQuery(ListQuery, frozen=True, kw_only=True):
-    """first_day, last_day: UTC, both belong to the answer. workflow_id: empty for inline definitions."""
+    """What usage can be narrowed down by."""
 
-    first_day: date | None = None
-    last_day: date | None = None
-    model: NamePart | None = None
-    workflow_id: Id | None = None
+    first_day: Day | None = None
+    last_day: Day | None = None
+    model: ModelOf | None = None
+    workflow_id: WorkflowOf | None = None
 
 
 @get(

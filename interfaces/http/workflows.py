@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Annotated
 
+import msgspec
 from litestar import get, post, put
+from litestar.params import FromPath
 
 from application.requests import create_workflow, revise_workflow
 from domain.definition import Definition
@@ -87,7 +90,7 @@ async def create(request: ApiRequest) -> Answer:
         gives=COMMAND_GIVES,
     ),
 )
-async def revise(request: ApiRequest, workflow_id: str) -> Answer:
+async def revise(request: ApiRequest, workflow_id: FromPath[str]) -> Answer:
     """With `If-Match` only that version is revised. With `If-None-Match: *` it creates a workflow under an id
     of the caller's choice."""
     document = await read_document(request)
@@ -125,7 +128,7 @@ async def create_as(request: ApiRequest, workflow_id: str, document: object) -> 
         gives=COMMAND_GIVES,
     ),
 )
-async def archive(request: ApiRequest, workflow_id: str) -> Answer:
+async def archive(request: ApiRequest, workflow_id: FromPath[str]) -> Answer:
     """Its history and versions stay. A workflow that is archived already stays as it is."""
     wish = ArchiveWorkflow(workflow_id=checked_id("workflow", workflow_id))
     await read_nothing(request)
@@ -134,10 +137,10 @@ async def archive(request: ApiRequest, workflow_id: str) -> Answer:
 
 
 class WorkflowsQuery(ListQuery, frozen=True, kw_only=True):
-    """name: a part of it, in upper or lower case. is_archived: left out, both."""
+    """What the list of workflows can be narrowed down by."""
 
     name: NamePart | None = None
-    is_archived: bool | None = None
+    is_archived: Annotated[bool, msgspec.Meta(description="Left out: both.")] | None = None
 
 
 @get(
@@ -181,7 +184,7 @@ async def list_all(request: ApiRequest) -> Answer:
         gives=DETAIL_GIVES,
     ),
 )
-async def detail(request: ApiRequest, workflow_id: str) -> Answer:
+async def detail(request: ApiRequest, workflow_id: FromPath[str]) -> Answer:
     """In its newest version; the ETag is what `If-Match` of a revision takes."""
     query = read_query(request, Query)
     fetch = partial(get_workflow, request.parts.read, request.tenant, checked_id("workflow", workflow_id))
@@ -201,7 +204,7 @@ async def detail(request: ApiRequest, workflow_id: str) -> Answer:
         gives=LIST_GIVES,
     ),
 )
-async def versions(request: ApiRequest, workflow_id: str) -> Answer:
+async def versions(request: ApiRequest, workflow_id: FromPath[str]) -> Answer:
     """Versions never change."""
     query = read_query(request, ListQuery)
     fetch = partial(
@@ -228,7 +231,7 @@ async def versions(request: ApiRequest, workflow_id: str) -> Answer:
         gives=DETAIL_GIVES,
     ),
 )
-async def one_version(request: ApiRequest, workflow_id: str, version: int) -> Answer:
+async def one_version(request: ApiRequest, workflow_id: FromPath[str], version: FromPath[int]) -> Answer:
     """The document as it was saved, by whom and when."""
     query = read_query(request, Query)
     fetch = partial(

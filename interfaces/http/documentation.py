@@ -1,0 +1,111 @@
+"""The API document as JSON and YAML, and the page that shows it. Everything comes from this installation.
+
+Its one rule: no address of another host; the page works without a network.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+import msgspec
+import yaml
+from litestar import get
+from litestar.params import FromPath
+
+from domain.errors import NotFound
+from interfaces.http.answers import Answer
+from interfaces.http.openapi import document
+from interfaces.http.operation import operation
+from interfaces.http.queries import read_query
+from interfaces.http.request import ApiRequest
+
+TAG = "Document"
+ASSETS = Path(__file__).parent / "assets"
+TYPES = {
+    "swagger-ui-bundle.js": b"text/javascript; charset=utf-8",
+    "start.js": b"text/javascript; charset=utf-8",
+    "swagger-ui.css": b"text/css; charset=utf-8",
+    "index.html": b"text/html; charset=utf-8",
+}
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
+    "connect-src 'self'; font-src 'self' data:; base-uri 'none'; frame-ancestors 'none'"
+)
+
+
+class NoQuery(msgspec.Struct, frozen=True):
+    """No parameters."""
+
+
+@get(
+    "/schema",
+    opt=operation(
+        "show_document",
+        "This document: the page that shows it, or itself",
+        tag=TAG,
+        query=NoQuery,
+        answer={200: dict[str, object]},
+        media_types=("text/html", "application/json"),
+    ),
+)
+async def page(request: ApiRequest) -> Answer:
+    """A browser gets the page, everything else the document."""
+    read_query(request, NoQuery)
+    if "text/html" in (request.header("accept") or ""):
+        return asset("index.html")
+    return Answer(200, document_json(request))
+
+
+@get(
+    "/schema/openapi.json",
+    opt=operation(
+        "get_document", "This document as JSON", tag=TAG, query=NoQuery, answer={200: dict[str, object]}
+    ),
+)
+async def as_json(request: ApiRequest) -> Answer:
+    """OpenAPI 3.1."""
+    read_query(request, NoQuery)
+    return Answer(200, document_json(request))
+
+
+@get(
+    "/schema/openapi.yaml",
+    opt=operation(
+        "get_document_yaml",
+        "This document as YAML",
+        tag=TAG,
+        query=NoQuery,
+        answer={200: str},
+        media_types=("application/yaml",),
+    ),
+)
+async def as_yaml(request: ApiRequest) -> Answer:
+    """OpenAPI 3.1."""
+    read_query(request, NoQuery)
+    text = yaml.safe_dump(msgspec.json.decode(document_json(request)), sort_keys=False, allow_unicode=True)
+    return Answer(200, text.encode(), media_type=b"application/yaml")
+
+
+@get("/schema/{name:str}", opt={"answers": ("text/javascript", "text/css")})
+async def part(request: ApiRequest, name: FromPath[str]) -> Answer:
+    """A file of the page."""
+    if name not in TYPES:
+        raise NotFound(f"there is no file {name[:80]!r}")
+    return asset(name)
+
+
+def document_json(request: ApiRequest) -> bytes:
+    """Made when it is first asked for."""
+    state = request.app.state
+    if "document" not in state:
+        has_token = bool(request.parts.settings.api_token)
+        state["document"] = msgspec.json.encode(document(request.app, needs_token=has_token))
+    found: bytes = state["document"]
+    return found
+
+
+@cache
+def asset(name: str) -> Answer:
+    body = (ASSETS / name).read_bytes()
+    return Answer(200, body, {"Content-Security-Policy": POLICY}, media_type=TYPES[name])

@@ -1,0 +1,170 @@
+"""The HTTP application on real adapters, on a real socket, for tests.
+
+Used by the fixtures beside it. Its one rule: nothing here is a mock: SQLite log and read tables, a relay, a
+projector, uvicorn; the feed is the one that the test gives.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import uvicorn
+
+from application.commands import CommandHandler, Context
+from application.ports import EventFeed, EventLog
+from application.relay import relay
+from domain.catalog import Model, SetEntry
+from domain.errors import Unavailable
+from infrastructure.clock import SystemClock
+from infrastructure.event_log.opening import open_event_log
+from infrastructure.event_log.schema import migrate
+from infrastructure.nats.cloudevents import to_cloudevent
+from infrastructure.settings import Settings
+from interfaces.http.app import create_app, end_streams
+from interfaces.http.examples import BLOG
+from interfaces.http.parts import Parts
+from projections import ALL
+from projections.database import ReadDatabase, open_read_database
+from projections.engine import project
+
+SYSTEM = Context(actor="system:test")
+
+
+class Tokens:
+    """Pieces of model answers that a test hands out itself."""
+
+    def __init__(self) -> None:
+        self._listeners: dict[tuple[str, str], list[asyncio.Queue[bytes]]] = {}
+        self.is_away = False
+
+    @asynccontextmanager
+    async def listen(self, tenant: str, execution_id: str) -> AsyncIterator[AsyncIterator[bytes]]:
+        if self.is_away:
+            raise Unavailable("away")
+        queue: asyncio.Queue[bytes] = asyncio.Queue()
+        self._listeners.setdefault((tenant, execution_id), []).append(queue)
+        try:
+            yield self._pieces(queue)
+        finally:
+            self._listeners[tenant, execution_id].remove(queue)
+
+    def listeners(self, execution_id: str) -> int:
+        return len(self._listeners.get(("default", execution_id), ()))
+
+    def say(self, execution_id: str, piece: bytes) -> None:
+        for queue in self._listeners.get(("default", execution_id), ()):
+            queue.put_nowait(piece)
+
+    async def _pieces(self, queue: asyncio.Queue[bytes]) -> AsyncIterator[bytes]:
+        while True:
+            yield await queue.get()
+
+
+@dataclass
+class Stack:
+    """What runs, and a client to it."""
+
+    url: str
+    client: httpx.AsyncClient
+    log: EventLog
+    read: ReadDatabase
+    commands: CommandHandler
+    feed: EventFeed
+    tokens: Tokens
+    app: Any
+    loops: dict[str, asyncio.Task[None]] = field(default_factory=dict)
+
+    async def workflow(self, **changes: object) -> str:
+        """A saved workflow's id."""
+        answer = await self.client.post(
+            "/v1/workflows", json={**BLOG, **changes}, headers={"Prefer": "wait=10"}
+        )
+        assert answer.status_code == 201, answer.text
+        return str(answer.json()["id"])
+
+    async def execution(self, workflow_id: str | None = None, **more: object) -> dict[str, Any]:
+        """A started execution's answer."""
+        body = {"workflow_id": workflow_id or await self.workflow(), "inputs": {"industry": "solar"}, **more}
+        answer = await self.client.post("/v1/executions", json=body, headers={"Prefer": "wait=10"})
+        assert answer.status_code == 201, answer.text
+        started: dict[str, Any] = answer.json()
+        return started
+
+    async def stop(self, loop: str) -> None:
+        """End the relay or the projector."""
+        task = self.loops.pop(loop)
+        task.cancel()
+        await asyncio.wait([task])
+
+
+class Server(uvicorn.Server):
+    """uvicorn within the test's own loop: signals stay the test runner's."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+@asynccontextmanager
+async def running(folder: Path, feed: EventFeed, **settings: Any) -> AsyncIterator[Stack]:
+    """The whole of it, with one default model in its catalogue."""
+    url = f"sqlite:///{folder / 'log.db'}"
+    await asyncio.to_thread(migrate, url)
+    log = await open_event_log(url)
+    read = await open_read_database(f"sqlite:///{folder / 'read.db'}")
+    commands = CommandHandler(log, SystemClock())
+    await commands.handle(SetEntry(kind="models", entry=Model(name="demo/model", default=True)), SYSTEM)
+    tokens = Tokens()
+    parts = Parts(
+        settings=Settings(**settings),
+        clock=SystemClock(),
+        commands=commands,
+        read=read,
+        read_log=log,
+        feed=feed,
+        to_cloudevent=to_cloudevent,
+        subscribe_tokens=tokens.listen,
+        required={"log": lambda: reach(log)},
+    )
+    app = create_app(parts)
+    loops = {
+        "relay": asyncio.create_task(relay(log, feed)),
+        "projector": asyncio.create_task(project(ALL, log, feed, read)),
+    }
+    try:
+        async with serving(app) as address, httpx.AsyncClient(base_url=address, timeout=20) as client:
+            yield Stack(address, client, log, read, commands, feed, tokens, app, loops)
+            await end_streams(app)
+    finally:
+        for task in loops.values():
+            task.cancel()
+        await asyncio.wait([*loops.values(), asyncio.create_task(asyncio.sleep(0))])
+        await read.close()
+        await log.close()
+
+
+async def reach(log: EventLog) -> None:
+    await log.head()
+
+
+@asynccontextmanager
+async def serving(app: Any) -> AsyncIterator[str]:
+    """The application on a free port of loopback."""
+    config = uvicorn.Config(app, port=0, log_level="error", access_log=False, timeout_graceful_shutdown=5)
+    server = Server(config)
+    task = asyncio.create_task(server.serve())
+    async with asyncio.timeout(10):
+        while not server.started:
+            assert not task.done(), "the server did not start"
+            await asyncio.sleep(0.01)
+    try:
+        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        await asyncio.wait([task], timeout=15)
