@@ -14,8 +14,12 @@ from pathlib import Path
 
 import pytest
 
+from domain.message import Recorded
+from infrastructure.nats.cloudevents import from_cloudevent
 from infrastructure.nats.connection import Connection, connect
+from infrastructure.nats.jetstream import ask
 from infrastructure.nats.server import NatsServer, start_nats_server
+from infrastructure.nats.subjects import EVENTS
 
 
 def nats_binary() -> Path | None:
@@ -58,3 +62,12 @@ async def nats_connection(nats_url: str) -> AsyncIterator[Connection]:
     connection = await connect(nats_url, "test")
     yield connection
     await connection.close()
+
+
+async def stream_contents(connection: Connection) -> list[tuple[int, Recorded]]:
+    """(sequence, event) of every message of the feed's stream, read past our own code."""
+    state = (await ask(connection, f"STREAM.INFO.{EVENTS}")).state
+    subscription = await connection.jetstream().subscribe("kasal.events.>", ordered_consumer=True)
+    messages = [await subscription.next_msg(10) for _ in range(state.messages)]
+    await subscription.unsubscribe()
+    return [(message.metadata.sequence.stream, from_cloudevent(message.data)) for message in messages]
