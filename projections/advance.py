@@ -95,6 +95,11 @@ def move(session: Session, builds: Sequence[Build], position: int) -> Any:
     )
 
 
+def kind_of(error: Exception) -> str:
+    """What went wrong, for the log: without the message, which may hold what the event says."""
+    return type(error.error if isinstance(error, FoldFailed) else error).__name__
+
+
 def dead_letter(build: Build, fact: Fact, error: str) -> dict[str, Any]:
     """A row of `kasal_dead_letters`."""
     return {

@@ -7,9 +7,10 @@ rule: queries always see one whole build; the switch, and the end of the old tab
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Sequence
 from functools import partial
+
+import structlog
 
 from domain.errors import Unavailable
 from projections.advance import Build, Fenced
@@ -21,7 +22,7 @@ from projections.projector import LogReader, Projector
 STANDS_STILL_S = 2.0
 """After which another worker's build is taken over."""
 
-log = logging.getLogger("kasal.projections")
+log = structlog.get_logger()
 
 
 class BuildStopped(Exception):
@@ -48,7 +49,7 @@ def prepare_one(session: Session, projection: Projection) -> list[tuple[Projecti
     if live is None:
         return [(projection, create(session, projection, "live"))]
     if live.version > projection.version:
-        log.warning("a newer release projects this", extra={"projection": live.name, "version": live.version})
+        log.warning("a newer release projects this", projection=live.name, version=live.version)
         return []
     for record in existing:
         if record.role == "building" and record.version < projection.version:
@@ -83,7 +84,7 @@ async def finish(build: Build, read_db: ReadDatabase, events: LogReader) -> None
         if build.stopped is not None:
             raise BuildStopped(f"{build.name}: {build.stopped}")
         if await read_db.write(partial(switch, build=build), background=True):
-            log.info("projection switched", extra={"projection": build.name, "tables": build.record.tables})
+            log.info("projection switched", projection=build.name, tables=build.record.tables)
             return
 
 

@@ -7,18 +7,18 @@ remembers.
 
 from __future__ import annotations
 
-import logging
 from functools import partial
 
 import msgspec
+import structlog
 
 from domain.message import Metadata, Recorded
-from projections.advance import Build, FoldFailed, fold
+from projections.advance import Build, FoldFailed, fold, kind_of
 from projections.bookkeeping import records
 from projections.database.shape import ReadDatabase, RowRefused, Session
 from projections.projection import Fact, Projection
 
-log = logging.getLogger("kasal.projections")
+log = structlog.get_logger()
 
 
 class DeadLetter(msgspec.Struct, frozen=True):
@@ -58,8 +58,8 @@ async def replay(read_db: ReadDatabase, projection: Projection, build_id: int, l
     try:
         await read_db.write(partial(fold_letter, projection=projection, build_id=build_id, letter=letter))
     except (FoldFailed, RowRefused) as error:
-        fields = {"projection": projection.name, "position": letter.position, "stream": letter.stream}
-        log.error("event stays parked", extra={**fields, "error": str(error)})
+        fields = {"position": letter.position, "stream": letter.stream, "error": kind_of(error)}
+        log.error("event stays parked", projection=projection.name, **fields)
         return False
     return True
 

@@ -7,11 +7,12 @@ database, or the lead to another projector) is waited for, and work goes on from
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Sequence
 from functools import partial
 from typing import Any, Protocol
+
+import structlog
 
 from domain.errors import NotCaughtUp, Unavailable
 from domain.message import Recorded
@@ -35,7 +36,7 @@ STANDBY_S = 0.25
 
 LONGEST_PAUSE_S = 2.0
 
-log = logging.getLogger("kasal.projections")
+log = structlog.get_logger()
 
 
 class Feed(Protocol):
@@ -59,7 +60,7 @@ async def project(
             resume = False
             await follower.run()
         except Exception as error:  # noqa: BLE001 - the one of this process loop
-            log.warning("projections pause", extra={"error": f"{type(error).__name__}: {error}"})
+            log.warning("projections pause", error=f"{type(error).__name__}: {error}")
         finally:
             await follower.end_side_tasks()
         lasted_s = time.monotonic() - began
@@ -159,7 +160,7 @@ class _Follower:
         try:
             head = await self._events.head()
         except Unavailable as error:
-            log.warning("the log is away", extra={"error": str(error)})
+            log.warning("the log is away", error=str(error))
             return False
         if not running(self._live) or head <= self._lowest():
             return False
@@ -193,8 +194,7 @@ class _Follower:
         for task in ended:
             build = self._side.pop(task)
             if (error := task.exception()) is not None:
-                fields = {"projection": build.name, "error": f"{type(error).__name__}: {error}"}
-                log.error("projection build ended", extra=fields)
+                log.error("projection build ended", projection=build.name, error=str(error))
         if ended:
             await self.load()
 

@@ -7,15 +7,25 @@ folded, parked or stopped at; it is never skipped.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import groupby
 from typing import Protocol
 
+import structlog
+
 from domain.errors import UnknownEvent
 from domain.message import Recorded
-from projections.advance import Build, Fenced, FoldFailed, advance, dead_letter, move, write_dead_letter
+from projections.advance import (
+    Build,
+    Fenced,
+    FoldFailed,
+    advance,
+    dead_letter,
+    kind_of,
+    move,
+    write_dead_letter,
+)
 from projections.database.shape import Damaged, ReadDatabase, RowRefused, Session
 from projections.projection import Fact, facts_of
 
@@ -25,7 +35,7 @@ PAGE = 2_000
 RETRY_AFTER_S = (0.02, 0.2)
 """Pauses before an event that a fold failed on is tried again; after them it is parked."""
 
-log = logging.getLogger("kasal.projections")
+log = structlog.get_logger()
 
 
 class LogReader(Protocol):
@@ -125,12 +135,12 @@ class Projector:
         await self._write([build], partial(park, build=build, fact=fact, error=str(error)))
         build.parked |= {fact.stream}
         self._moved([build], fact.position)
-        log.error("event parked", extra={**about(build, fact), "error": str(error)})
+        log.error("event parked", **about(build, fact), error=kind_of(error))
 
     async def _stop(self, build: Build, fact: Fact, error: Exception) -> None:
         await self._write([build], partial(stop, build=build, reason=str(error)))
         build.stopped = str(error)
-        log.critical("projection stopped", extra={**about(build, fact), "error": str(error)})
+        log.critical("projection stopped", **about(build, fact), error=str(error))
 
     async def _advance(self, builds: Sequence[Build], facts: Sequence[Fact]) -> None:
         await self._write(builds, partial(advance, builds=builds, facts=facts))
@@ -203,5 +213,5 @@ def about(build: Build, fact: Fact) -> dict[str, object]:
         "projection": build.name,
         "position": fact.position,
         "stream": fact.stream,
-        "event": fact.tag,
+        "tag": fact.tag,
     }

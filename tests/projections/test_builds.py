@@ -1,0 +1,150 @@
+"""New versions, rebuilds and verification: queries see one whole build, and the right one."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+
+from projections import ALL
+from projections.building import create_aside
+from projections.database import ReadDatabase, Session
+from projections.execution_list import EXECUTION_LIST
+from projections.operations import list_projections, rebuild
+from projections.projection import Projection
+from projections.projector import Projector
+from projections.verification import verify
+from projections.workflow_list import WORKFLOW_LIST
+from tests.projections.databases import (
+    TWO,
+    builds_of,
+    caught_up,
+    lag_is_zero,
+    opened,
+    projecting,
+    read_db,
+    read_url,
+)
+from tests.projections.fakes import HistoryFeed
+from tests.projections.histories import History, definition, history_of, request
+from tests.projections.oracle import expected, stored
+from tests.waiting import eventually
+
+__all__ = ["read_db", "read_url"]
+
+
+def second_version(projection: Projection) -> Projection:
+    return Projection(
+        projection.name, projection.version + 1, projection.tables, projection.fold, projection.categories
+    )
+
+
+async def test_a_new_version_is_built_beside_the_old_and_takes_its_place(read_db: ReadDatabase) -> None:
+    history = history_of(1)
+    await caught_up(read_db, TWO, history)
+    new = (second_version(EXECUTION_LIST), WORKFLOW_LIST)
+    async with projecting(new, history, HistoryFeed(history), read_db):
+        await eventually(lambda: has_version(read_db, history, 2))
+        history.handle(request("late", definition()))
+        await eventually(lambda: lag_is_zero(read_db, history))
+    assert await stored(read_db, new) == expected(new, history.events)
+    assert [s.name for s in await list_projections(read_db, history)] == ["execution_list", "workflow_list"]
+
+
+async def has_version(read_db: ReadDatabase, history: History, version: int) -> bool:
+    statuses = await list_projections(read_db, history)
+    return [s.version for s in statuses if s.name == "execution_list"] == [version]
+
+
+async def test_an_older_release_leaves_newer_tables_alone(read_db: ReadDatabase) -> None:
+    history = history_of(1)
+    await caught_up(read_db, [second_version(EXECUTION_LIST)], history)
+    assert await builds_of(read_db, [EXECUTION_LIST]) == []
+
+
+async def test_a_build_that_a_crash_left_is_finished_by_the_next_projector(read_db: ReadDatabase) -> None:
+    history = history_of(1)
+    await caught_up(read_db, TWO, history)
+    build = await read_db.write(partial(create_aside, projection=EXECUTION_LIST, role="building"))
+    await Projector(read_db, history).catch_up([build], 30)
+    async with projecting(TWO, history, HistoryFeed(history), read_db):
+        await eventually(lambda: is_alone(read_db, build.record.tables))
+    assert await stored(read_db, TWO) == expected(TWO, history.events)
+
+
+async def is_alone(read_db: ReadDatabase, tables: str) -> bool:
+    found = await read_db.fetch("SELECT tables FROM kasal_projections WHERE name = 'execution_list'")
+    return found == [(tables,)]
+
+
+async def test_queries_never_stop_while_tables_are_rebuilt(read_db: ReadDatabase) -> None:
+    history = history_of(4, executions=40)
+    await caught_up(read_db, TWO, history)
+    whole = await read_db.fetch("SELECT count(*) FROM execution_list")
+    rebuilding = asyncio.create_task(rebuild_thrice(read_db, history))
+    answers = 0
+    while not rebuilding.done():
+        assert await read_db.fetch("SELECT count(*) FROM execution_list") == whole
+        answers += 1
+    await rebuilding
+    assert answers > 3
+    assert await stored(read_db, TWO) == expected(TWO, history.events)
+
+
+async def rebuild_thrice(read_db: ReadDatabase, history: History) -> None:
+    for _ in range(3):
+        await rebuild(EXECUTION_LIST, read_db, history)
+
+
+async def test_a_rebuild_beside_a_running_projector_loses_nothing(read_url: str) -> None:
+    history = history_of(4)
+    feed = HistoryFeed(history)
+    async with opened(read_url) as read_db, opened(read_url) as administrator:
+        async with projecting(TWO, history, feed, read_db):
+            await eventually(lambda: lag_is_zero(read_db, history))
+            rebuilding = asyncio.create_task(rebuild_thrice(administrator, history))
+            for number in range(30):
+                history.handle(request(f"more{number}", definition()))
+                feed.tell()
+                await asyncio.sleep(0.005)
+            await rebuilding
+            await eventually(lambda: lag_is_zero(read_db, history))
+        assert await stored(read_db, TWO) == expected(TWO, history.events)
+
+
+async def test_verify_proves_equality_and_leaves_no_tables(read_db: ReadDatabase) -> None:
+    history = history_of(1)
+    await caught_up(read_db, ALL, history)
+    for projection in ALL:
+        answer = await verify(projection, read_db, history)
+        assert answer.is_equal, answer.differences
+        assert answer.position == len(history.events)
+    assert len(await list_projections(read_db, history)) == len(ALL)
+
+
+async def test_verify_finds_each_row_that_was_tampered_with(read_db: ReadDatabase) -> None:
+    history = history_of(1)
+    await caught_up(read_db, TWO, history)
+
+    def tamper(session: Session) -> None:
+        session.execute("UPDATE execution_list_v1 SET status = 'LOST' WHERE execution_id = 'e00002'")
+        session.execute("DELETE FROM execution_list_v1 WHERE execution_id = 'e00003'")
+
+    await read_db.write(tamper)
+    answer = await verify(EXECUTION_LIST, read_db, history)
+    assert [difference.key for difference in answer.differences] == [("e00002",), ("e00003",)]
+    assert answer.differences[1].is_now is None
+    await rebuild(EXECUTION_LIST, read_db, history)
+    assert (await verify(EXECUTION_LIST, read_db, history)).is_equal
+
+
+async def test_verify_compares_at_one_position_while_the_log_grows(read_db: ReadDatabase) -> None:
+    history = history_of(1)
+    feed = HistoryFeed(history)
+    async with projecting(TWO, history, feed, read_db):
+        await eventually(lambda: lag_is_zero(read_db, history))
+        verifying = asyncio.create_task(verify(EXECUTION_LIST, read_db, history))
+        while not verifying.done():
+            history.handle(request(f"more{len(history.events)}", definition()))
+            feed.tell()
+            await asyncio.sleep(0.001)
+        assert (await verifying).is_equal
