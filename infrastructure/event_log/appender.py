@@ -31,16 +31,22 @@ MAX_QUEUE_BYTES = 128 * 2**20
 log = structlog.get_logger()
 
 
-class ConnectionLost(Exception):
-    """A flush broke off: whether it was committed is not known."""
+class FlushFailed(Exception):
+    """A flush did not come to its end through no fault of a command; later it may.
 
+    may_stand   whether it was under way, so that it may have been committed all the same
+    """
 
-class NotConnected(ConnectionLost):
-    """There was no connection to flush on: nothing was sent."""
+    def __init__(self, reason: object, *, may_stand: bool) -> None:
+        super().__init__(str(reason).strip())
+        self.may_stand = may_stand
 
 
 class FlushRefused(Exception):
-    """The database refused a flush: nothing was committed. `error` is the answer if one command was in it."""
+    """The database will not have one of the commands, now or later; nothing was committed.
+
+    `error` is the answer if it was the only one.
+    """
 
     def __init__(self, error: KasalError) -> None:
         super().__init__(str(error))
@@ -53,14 +59,12 @@ class Writer(Protocol):
     async def flush(self, batch: Sequence[Append]) -> Sequence[Outcome]:
         """Decide and store a batch in one transaction; the outcomes in its order.
 
-        Connects first where there is no connection. Raises `ConnectionLost` or `FlushRefused`.
+        Connects first where there is no connection. Raises `FlushFailed` or `FlushRefused`.
         """
         ...
 
     async def landed(self, appends: Sequence[Append]) -> Sequence[Appended | None]:
-        """Where each command's own events are, found by stream, version and command id. Raises
-        `ConnectionLost`.
-        """
+        """Where each command's own events are: by stream, version and command id. Raises `FlushFailed`."""
         ...
 
     async def close(self) -> None:
@@ -88,9 +92,9 @@ class Pending:
         else:
             self.answer.set_exception(outcome)
 
-    def give_up(self, reason: str, *, is_sent: bool) -> None:
+    def give_up(self, reason: str, *, may_stand: bool) -> None:
         """Answer that the log can not be reached, and whether the command may have been stored."""
-        doubt = "; whether the command was stored is not known" if is_sent else ""
+        doubt = "; whether the command was stored is not known" if may_stand else ""
         self.settle(LogUnavailable(f"the event log can not be reached: {reason}{doubt}"))
 
 
@@ -140,7 +144,7 @@ class Appender:
             except Exception as error:
                 log.exception("event log: a batch failed", commands=len(batch))
                 for pending in batch:
-                    pending.give_up(repr(error), is_sent=True)
+                    pending.give_up(repr(error), may_stand=True)
 
     def _take(self) -> list[Pending]:
         batch: list[Pending] = []
@@ -157,10 +161,9 @@ class Appender:
         while batch := [pending for pending in batch if not pending.answer.done()]:
             try:
                 outcomes = await self._flush(batch, is_again=is_again)
-            except ConnectionLost as lost:
-                if not isinstance(lost, NotConnected):
-                    is_again = True
-                self._expire(batch, lost, is_sent=is_again)
+            except FlushFailed as failure:
+                is_again = is_again or failure.may_stand
+                self._expire(batch, str(failure), may_stand=is_again)
                 await asyncio.sleep(next(pauses))
             except FlushRefused as refused:
                 return await self._one_by_one(batch, refused, is_again=is_again)
@@ -181,8 +184,6 @@ class Appender:
 
     async def _one_by_one(self, batch: list[Pending], refused: FlushRefused, *, is_again: bool) -> None:
         if len(batch) == 1:
-            if is_again and isinstance(refused.error, LogUnavailable):
-                batch[0].give_up(str(refused.error), is_sent=True)
             batch[0].settle(refused.error)
             return
         for pending in batch:
@@ -193,14 +194,14 @@ class Appender:
             pending.settle(outcome)
         self._watch.saw(max((o.position for o in outcomes if isinstance(o, Appended)), default=0))
 
-    def _expire(self, batch: list[Pending], lost: ConnectionLost, *, is_sent: bool) -> None:
+    def _expire(self, batch: list[Pending], reason: str, *, may_stand: bool) -> None:
         now = self._loop.time()
         for pending in batch:
             if pending.deadline <= now:
-                pending.give_up(str(lost), is_sent=is_sent)
+                pending.give_up(reason, may_stand=may_stand)
         for pending in self._queue:
             if pending.deadline <= now:
-                pending.give_up(str(lost), is_sent=False)
+                pending.give_up(reason, may_stand=False)
         while self._queue and self._queue[0].answer.done():
             self._queued_bytes -= self._queue.popleft().size_bytes
 

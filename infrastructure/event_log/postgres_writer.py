@@ -13,15 +13,15 @@ from typing import cast
 import psycopg
 
 from application.ports import Append, Appended, CommandRecord, Replayed
-from domain.errors import Invalid, KasalError, LogUnavailable
-from infrastructure.event_log.appender import ConnectionLost, FlushRefused, NotConnected
+from domain.errors import Invalid
+from infrastructure.event_log.appender import FlushFailed, FlushRefused
 from infrastructure.event_log.deciding import Outcome, conflict
 from infrastructure.event_log.postgres_arrays import Ints, PgArray, Texts
 from infrastructure.event_log.postgres_batch import Columns
 from infrastructure.event_log.postgres_connections import Connection, connect, hang_up_after, is_gone
 from infrastructure.event_log.rows import RECORDS, command_id, command_record
 
-FLUSH_TIMEOUT_S = 10
+FLUSH_TIMEOUT_S = 5
 
 APPEND = "SELECT * FROM kasal_append(%b,%b,%b,%b,%b,%b,%b,%b,%b,%b,%b,%b,%b,%b,%b,%b,%b,%b,%b)"
 
@@ -97,7 +97,10 @@ class PostgresWriter:
         keys = {append.record.key for append in replayed if append.record is not None}
         if not keys:
             return {}
-        rows = await self._execute(RECORDS_OF, (Texts([key.encode() for key in keys]),))
+        try:
+            rows = await self._execute(RECORDS_OF, (Texts([key.encode() for key in keys]),))
+        except FlushFailed as failure:
+            raise FlushFailed(failure, may_stand=True) from failure
         return {record.key: record for record in map(command_record, rows)}
 
     async def _execute(self, query: str, parameters: Sequence[PgArray]) -> list[tuple[object, ...]]:
@@ -111,19 +114,21 @@ class PostgresWriter:
             try:
                 self._connection = await connect(self._url)
             except psycopg.Error as error:
-                raise NotConnected(str(error)) from error
+                raise FlushFailed(error, may_stand=False) from error
         return self._connection
 
     @contextmanager
     def _judging(self, connection: Connection) -> Iterator[None]:
-        """Tell a broken connection from a refusal; the former is dropped."""
+        """Tell whose fault an error is: the connection's, which is dropped, a command's, or the server's."""
         try:
             yield
         except psycopg.Error as error:
             if is_gone(connection, error):
                 self._drop(connection)
-                raise ConnectionLost(str(error)) from error
-            raise FlushRefused(refusal(error)) from error
+                raise FlushFailed(error, may_stand=True) from error
+            if (error.sqlstate or "")[:2] in POISONOUS:
+                raise FlushRefused(Invalid(f"the event log refused the command: {error}")) from error
+            raise FlushFailed(error, may_stand=False) from error
 
     def _drop(self, connection: Connection) -> None:
         self._connection = None
@@ -137,10 +142,3 @@ def all_appended(batch: Sequence[Append], head: int) -> list[Outcome]:
         Appended(append.expected_version + len(append.events), position := position + len(append.events))
         for append in batch
     ]
-
-
-def refusal(error: psycopg.Error) -> KasalError:
-    """What a caller is told when the database refused its command."""
-    if (error.sqlstate or "")[:2] in POISONOUS:
-        return Invalid(f"the event log refused the command: {error}")
-    return LogUnavailable(f"the event log could not store the command: {error}")

@@ -14,8 +14,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
-BUSY_TIMEOUT_S = 5.0
-"""How long a write waits for another process's."""
+BUSY_TIMEOUT_S = 1.0
+"""How long one try of a write waits for another process's."""
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -17,8 +17,8 @@ from pathlib import Path
 import msgspec
 
 from application.ports import Append, Appended, CommandRecord
-from domain.errors import Invalid, KasalError, LogUnavailable
-from infrastructure.event_log.appender import ConnectionLost, FlushRefused
+from domain.errors import Invalid
+from infrastructure.event_log.appender import FlushFailed, FlushRefused
 from infrastructure.event_log.deciding import Decider, Outcome, keys_of, streams_of
 from infrastructure.event_log.rows import RECORDS, command_id, command_record, encode_metadata
 from infrastructure.event_log.sqlite_connections import SqliteThreads
@@ -49,6 +49,14 @@ NEW_RECORD = """
     VALUES (?, ?, ?, ?, ?, ?)
 """
 
+POISONOUS = (
+    sqlite3.IntegrityError,
+    sqlite3.DataError,
+    sqlite3.ProgrammingError,
+    sqlite3.InterfaceError,
+)
+"""Errors that say the command can not be stored now or later; any other may pass."""
+
 
 class SqliteWriter:
     """`appender.Writer` on a thread of its own."""
@@ -59,40 +67,34 @@ class SqliteWriter:
     async def flush(self, batch: Sequence[Append]) -> Sequence[Outcome]:
         try:
             return await self._thread.run(flush, batch)
+        except POISONOUS as error:
+            raise FlushRefused(Invalid(f"the event log refused the command: {error}")) from error
         except sqlite3.Error as error:
-            raise FlushRefused(refusal(error)) from error
+            raise FlushFailed(error, may_stand=False) from error
 
     async def landed(self, appends: Sequence[Append]) -> Sequence[Appended | None]:
         try:
             return await self._thread.run(landed, appends)
         except sqlite3.Error as error:
-            raise ConnectionLost(str(error)) from error
+            raise FlushFailed(error, may_stand=False) from error
 
     async def close(self) -> None:
         await self._thread.close()
 
 
-def refusal(error: sqlite3.Error) -> KasalError:
-    """What a caller is told when the database refused its command."""
-    if isinstance(error, sqlite3.IntegrityError | sqlite3.DataError | sqlite3.ProgrammingError):
-        return Invalid(f"the event log refused the command: {error}")
-    return LogUnavailable(f"the event log could not store the command: {error}")
-
-
 def flush(connection: sqlite3.Connection, batch: Sequence[Append]) -> Sequence[Outcome]:
-    """Decide and store a batch. Raises `ConnectionLost` when the commit failed, for then it may stand."""
+    """Decide and store a batch. Raises `FlushFailed` when the commit itself failed, for then it may stand."""
     connection.execute("BEGIN IMMEDIATE")
     try:
         outcomes = _decide_and_store(connection, batch)
     except BaseException:
-        connection.execute("ROLLBACK")
+        connection.rollback()
         raise
     try:
         connection.execute("COMMIT")
     except sqlite3.Error as error:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise ConnectionLost(f"commit failed: {error}") from error
+        connection.rollback()
+        raise FlushFailed(error, may_stand=True) from error
     return outcomes
 
 
