@@ -25,7 +25,7 @@ OUTSIDE = {
     "projections/database": {"psycopg"},
     "seeds": {"msgspec", "yaml"},
 }
-"""Third-party packages of the floors that are not free in their choice, and of a folder that may have more."""
+"""Third-party packages of the floors that are not free in their choice; a folder may have more."""
 
 OF_INFRASTRUCTURE_FOR_INTERFACES = {"infrastructure.wiring", "infrastructure.settings"}
 IMPURE = {"uuid", "random", "logging", "structlog", "time", "os", "asyncio", "secrets"}
