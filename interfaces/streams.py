@@ -119,6 +119,10 @@ class LiveEvents:
         self._at = 0
         self._is_closed = False
 
+    @property
+    def is_following(self) -> bool:
+        return self._following is not None
+
     def frames(self, events: Iterable[Recorded]) -> list[Frame]:
         return [Frame(recorded, self._encode) for recorded in events]
 
@@ -162,15 +166,27 @@ class LiveEvents:
             self._following = None
 
     async def _follow(self) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._follow_feed())
+            tasks.create_task(self._follow_log())
+
+    async def _follow_feed(self) -> None:
         while True:
             try:
                 async for batch in self._feed.follow(self._at):
                     await self._take(batch)
-            except Exception:
-                log.warning("live events are away; the log serves meanwhile", exc_info=True)
-            with suppress(KasalError, OSError):
-                await self._take_from_log()
+            except Exception:  # noqa: BLE001 - the process loop; whatever it is, clients keep their streams
+                log.warning("the live feed is away; the log serves meanwhile", exc_info=True)
             await asyncio.sleep(RETRY_S)
+
+    async def _follow_log(self) -> None:
+        """Where the feed brings nothing, ask the log whether there is something."""
+        while True:
+            at = self._at
+            await asyncio.sleep(RETRY_S)
+            if self._at == at:
+                with suppress(KasalError, OSError):
+                    await self._take_from_log()
 
     async def _take(self, batch: Sequence[Recorded]) -> None:
         """Deliver what follows on; what is missing before it, or in place of it, comes from the log."""
@@ -182,12 +198,15 @@ class LiveEvents:
             self._deliver(new)
 
     async def _take_from_log(self) -> None:
+        """Page by page. The feed may have brought some of it when a page arrives."""
         while events := await self.log.read_all(self._at, PAGE):
             self._deliver(events)
 
     def _deliver(self, events: Sequence[Recorded]) -> None:
-        self._at = events[-1].position
-        for frame in self.frames(events):
+        """Of events that follow on, those that were not delivered meanwhile."""
+        new = [recorded for recorded in events if recorded.position > self._at]
+        self._at = max(self._at, events[-1].position)
+        for frame in self.frames(new):
             for watch in self._of_all:
                 watch.push(frame)
             for watch in self._of_stream.get(frame.stream, ()):

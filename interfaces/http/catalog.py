@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -178,6 +178,7 @@ def entry_of(kind: Kind, name: str, value: object) -> Entry:
     return entry
 
 
+@cache
 def settable(kind: Kind) -> type[msgspec.Struct]:
     """The type of a body: the entry without what the path says."""
     fields = [field for field in msgspec.structs.fields(ENTRY_TYPES[kind]) if field.name != "name"]
@@ -190,6 +191,7 @@ def settable(kind: Kind) -> type[msgspec.Struct]:
     )
 
 
+@cache
 def entry_answer(kind: Kind) -> type[msgspec.Struct]:
     """The type of an answer: the entry, and what became of it."""
     fields = [*map(as_defined, msgspec.structs.fields(ENTRY_TYPES[kind]))]

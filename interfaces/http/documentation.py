@@ -13,6 +13,7 @@ import yaml
 from litestar import get
 from litestar.params import FromPath
 
+from domain.definition import Json
 from domain.errors import NotFound
 from interfaces.http.answers import Answer
 from interfaces.http.openapi import document
@@ -45,7 +46,7 @@ class NoQuery(msgspec.Struct, frozen=True):
         "This document: the page that shows it, or itself",
         tag=TAG,
         query=NoQuery,
-        answer={200: dict[str, object]},
+        answer={200: dict[str, Json]},
         media_types=("text/html", "application/json"),
     ),
 )
@@ -60,7 +61,7 @@ async def page(request: ApiRequest) -> Answer:
 @get(
     "/schema/openapi.json",
     opt=operation(
-        "get_document", "This document as JSON", tag=TAG, query=NoQuery, answer={200: dict[str, object]}
+        "get_document", "This document as JSON", tag=TAG, query=NoQuery, answer={200: dict[str, Json]}
     ),
 )
 async def as_json(request: ApiRequest) -> Answer:
