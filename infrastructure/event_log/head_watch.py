@@ -22,27 +22,33 @@ class HeadWatch:
         self._head = 0
         self._waiting: set[asyncio.Future[None]] = set()
         self._poll: asyncio.Task[None] | None = None
+        self._is_closed = False
 
     def saw(self, position: int) -> None:
         """The log holds `position`: wake everyone who waits for more than they have."""
         if position > self._head:
             self._head = position
-            for waiter in self._waiting:
-                if not waiter.done():
-                    waiter.set_result(None)
+            self._wake_all()
 
     async def wait_beyond(self, position: int, timeout_s: float) -> None:
-        """Return once the head is beyond `position`, or after `timeout_s`."""
+        """Return once the head is beyond `position`, after `timeout_s`, or when the log is closed."""
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
-                while self._head <= position:
+                while self._head <= position and not self._is_closed:
                     await self._grown()
 
     async def close(self) -> None:
         """Let everyone go."""
+        self._is_closed = True
+        self._wake_all()
         if self._poll is not None:
             self._poll.cancel()
             await asyncio.wait([self._poll])
+
+    def _wake_all(self) -> None:
+        for waiter in self._waiting:
+            if not waiter.done():
+                waiter.set_result(None)
 
     async def _grown(self) -> None:
         waiter = asyncio.get_running_loop().create_future()

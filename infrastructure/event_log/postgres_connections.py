@@ -93,9 +93,12 @@ class Readers:
         self._url = url
         self._idle: list[Connection] = []
         self._slots = asyncio.Semaphore(MAX_READERS)
+        self._is_closed = False
 
     async def fetch(self, query: str, parameters: Sequence[object] = ()) -> list[tuple[object, ...]]:
         """Every row of a query, tried once more on a new connection. Raises `LogUnavailable`."""
+        if self._is_closed:
+            raise LogUnavailable("the event log is closed")
         try:
             async with self._slots:
                 return await self._fetch_twice(query, parameters)
@@ -103,6 +106,10 @@ class Readers:
             raise LogUnavailable(f"the event log can not be read: {error}") from error
 
     async def close(self) -> None:
+        self._is_closed = True
+        await self._drop_idle()
+
+    async def _drop_idle(self) -> None:
         while self._idle:
             await self._idle.pop().close()
 
@@ -113,7 +120,7 @@ class Readers:
         except psycopg.OperationalError as error:
             if not is_gone(connection, error):
                 raise
-        await self.close()
+        await self._drop_idle()
         return await self._fetch(await connect(self._url), query, parameters)
 
     async def _fetch(
@@ -130,7 +137,7 @@ class Readers:
             is_whole = not is_gone(connection, error)
             raise
         finally:
-            if is_whole:
+            if is_whole and not self._is_closed:
                 self._idle.append(connection)
             else:
                 await connection.close()

@@ -45,17 +45,21 @@ class SqliteThreads:
         self._executor = ThreadPoolExecutor(count, thread_name_prefix=name)
         self._local = threading.local()
         self._connections: list[sqlite3.Connection] = []
+        self._is_closed = False
 
     async def run(
         self, function: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
         """The function's answer. Raises what it raises, `sqlite3.OperationalError` where there is no log."""
+        if self._is_closed:
+            raise sqlite3.OperationalError("the file is closed")
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(
             self._executor, lambda: function(self._connection(), *args, **kwargs)
         )
 
     async def close(self) -> None:
+        self._is_closed = True
         await asyncio.to_thread(self._executor.shutdown)
         for connection in self._connections:
             connection.close()

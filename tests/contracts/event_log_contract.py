@@ -230,6 +230,13 @@ class EventLogContract:
             await log.append(a_command("order-x"))
         await log.close()
 
+    async def test_who_waits_is_let_go_when_the_log_closes(self, log: EventLog) -> None:
+        waiting = asyncio.ensure_future(log.wait_beyond(0, timeout_s=20))
+        await asyncio.sleep(0)
+        await log.close()
+        async with asyncio.timeout(5):
+            await waiting
+
     async def test_a_caller_that_went_away_disturbs_nobody(self, log: EventLog) -> None:
         gone = asyncio.ensure_future(log.append(a_command("order-1")))
         stays = asyncio.ensure_future(log.append(a_command("order-2")))

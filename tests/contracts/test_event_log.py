@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from application.ports import EventLog
+from domain.errors import LogUnavailable
 from infrastructure.event_log.memory import MemoryEventLog
 from tests.contracts.event_log_contract import EventLogContract
 
@@ -23,3 +24,8 @@ class TestDurableEventLog(EventLogContract):
     @pytest.fixture
     def log(self, event_log: EventLog) -> EventLog:
         return event_log
+
+    async def test_a_closed_log_is_not_read(self, log: EventLog) -> None:
+        await log.close()
+        with pytest.raises(LogUnavailable):
+            await log.head()

@@ -57,7 +57,7 @@ class OnPostgres:
 
 
 def join_readers() -> None:
-    """The library's concurrency test leaves its readers running; a connection closed under one crashes Python."""
+    """The library's concurrency test leaves its readers running; closing a connection under one crashes."""
     for thread in threading.enumerate():
         if "read_continuously" in thread.name:
             thread.join(10)
