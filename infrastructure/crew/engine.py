@@ -7,7 +7,6 @@ Its one rule: however a crew ends, `run` has reported all it will ever report wh
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
 from application.ports import Assignment, Reporter
 from domain.execution import Failure, StepCompleted, StepFailed
@@ -41,6 +40,11 @@ class CrewAIEngine:
         self._retry_delay_s = retry_delay_s
         self._threads = DaemonThreads()
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether no thread works any more, not even for a crew that was cancelled."""
+        return self._threads.busy == 0
+
     async def run(self, assignment: Assignment, reporter: Reporter) -> StepCompleted | StepFailed:
         """See `CrewEngine.run`. Raises `Stopped`, and `CancelledError` within about a second."""
         asyncio.get_running_loop().set_default_executor(self._threads)
@@ -56,9 +60,7 @@ class CrewAIEngine:
 
     async def _worked(self, run: StepRun) -> StepCompleted:
         crew = CrewBuilder(run, self._tools, self._settings, self._retry_delay_s).crew()
-        work: asyncio.Task[Any] = asyncio.create_task(crew.akickoff())
-        run.belongs(work)
-        await work
+        await run.finish(asyncio.create_task(crew.akickoff()))
         return StepCompleted(step=run.step, attempt=run.attempt)
 
 

@@ -60,6 +60,7 @@ class StepRun:
         self._stopped = threading.Event()
         self._reports: set[concurrent.futures.Future[None]] = set()
         self._tasks: set[asyncio.Task[object]] = set()
+        self._broken: asyncio.Future[BaseException] = self._loop.create_future()
 
     async def record(self, *entries: Progress) -> None:
         """Report from the event loop. Raises `Stopped`."""
@@ -96,6 +97,14 @@ class StepRun:
         self._tasks.add(task)
         task.add_done_callback(self._ended)
 
+    async def finish(self, work: asyncio.Task[object]) -> None:
+        """Wait for the crew. Raises what broke it, as soon as any part of it is broken."""
+        self.belongs(work)
+        await asyncio.wait((work, self._broken), return_when=asyncio.FIRST_COMPLETED)
+        if self._broken.done():
+            raise self._broken.result()
+        await work
+
     async def end(self) -> None:
         """Nothing is reported from now on; what still runs on the event loop has ended on return."""
         self._stopped.set()
@@ -109,8 +118,9 @@ class StepRun:
 
     def _ended(self, task: asyncio.Task[object]) -> None:
         self._tasks.discard(task)
-        if not task.cancelled():
-            task.exception()  # seen: asyncio need not complain that nobody asked
+        error = None if task.cancelled() else task.exception()
+        if error is not None and not self._broken.done():
+            self._broken.set_result(error)
 
     @staticmethod
     def _stop() -> Stopped:

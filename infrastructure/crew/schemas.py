@@ -63,3 +63,13 @@ def faults_of(error: ValueError) -> str:
     """What a person or a model can make of it."""
     known = error.errors(include_url=False, include_input=False) if isinstance(error, ValidationError) else ()
     return "; ".join(fault["msg"] for fault in known) or str(error)
+
+
+def as_instance(text: str, model: type[BaseModel], error: ValueError) -> list[dict[str, Any]]:
+    """The messages that ask for an instance of what a text says."""
+    schema = json.dumps(model.model_json_schema(), ensure_ascii=False)
+    ask = (
+        f"Say the text below as one JSON document that is valid under this JSON Schema: {schema}\n"
+        f"Keep its meaning; add nothing. It is not valid as it is: {faults_of(error)[:1_000]}\n\n{text}"
+    )
+    return [{"role": "user", "content": ask}]

@@ -15,11 +15,12 @@ from typing import Any
 
 from crewai import Task
 from crewai.utilities.formatter import DIVIDERS
-from pydantic import PrivateAttr, ValidationError
+from pydantic import BaseModel, PrivateAttr, ValidationError
 
 from domain.execution import Failure, TaskCompleted, TaskFailed, TaskOutput, TaskStarted
 from infrastructure.crew.contents import clean_json, clean_text, output_failure
 from infrastructure.crew.lanes import GaveUp, Lane, ms_since
+from infrastructure.crew.schemas import as_instance, instance_in
 
 
 class ReportedTask(Task):  # type: ignore[misc]
@@ -39,9 +40,18 @@ class ReportedTask(Task):  # type: ignore[misc]
         if (task := asyncio.current_task()) is not None:
             self._lane.run.belongs(task)
         whole = DIVIDERS.join(text for text in (self._earlier, context) if text)
-        return await reported(
-            self._lane, lambda: super(ReportedTask, self).aexecute_sync(agent, whole, tools)
-        )
+        work = super().aexecute_sync
+        return await reported(self._lane, lambda: work(agent, whole, tools))
+
+    async def _aexport_output(self, result: str | BaseModel) -> tuple[BaseModel | None, None]:
+        """The instance in an agent's last words; CrewAI's own way gives up on JSON that is nearly right."""
+        if self.output_pydantic is None or isinstance(result, BaseModel):
+            return (result if isinstance(result, BaseModel) else None), None
+        try:
+            return instance_in(result, self.output_pydantic), None
+        except ValueError as error:
+            asked = as_instance(result, self.output_pydantic, error)
+            return await self.agent.llm.acall(asked, response_model=self.output_pydantic), None
 
 
 async def reported(lane: Lane, work: Callable[[], Awaitable[Any]]) -> Any:

@@ -27,9 +27,17 @@ class DaemonThreads(ThreadPoolExecutor):
         self._jobs: queue.SimpleQueue[Job] = queue.SimpleQueue()
         self._idle = threading.Semaphore(0)
         self._room = threading.Semaphore(max_threads)
+        self._unfinished = 0
+        self._counting = threading.Lock()
+
+    @property
+    def busy(self) -> int:
+        """Jobs that are not finished."""
+        return self._unfinished
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         future: Future[Any] = Future()
+        self._count(1)
         self._jobs.put((future, fn, args, kwargs))
         if not self._idle.acquire(blocking=False) and self._room.acquire(blocking=False):
             threading.Thread(target=self._work, name="kasal-crew", daemon=True).start()
@@ -41,7 +49,12 @@ class DaemonThreads(ThreadPoolExecutor):
     def _work(self) -> None:
         while (job := self._next_job()) is not None:
             run(job)
+            self._count(-1)
         self._room.release()
+
+    def _count(self, more: int) -> None:
+        with self._counting:
+            self._unfinished += more
 
     def _next_job(self) -> Job | None:
         """A job that waits, or the next to come; None when none came for a while and nobody counts on us."""

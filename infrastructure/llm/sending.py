@@ -24,6 +24,8 @@ from infrastructure.crew.lanes import CallFailed
 from infrastructure.llm.capabilities import cost_usd
 from infrastructure.llm.failures import call_failed
 
+litellm.suppress_debug_info = True  # it would print advice to standard output at every error
+
 CHARACTERS_PER_TOKEN = 4
 """A fair guess where neither the provider nor litellm counts."""
 
