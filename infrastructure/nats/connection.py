@@ -69,7 +69,8 @@ async def connect(url: str, name: str) -> Connection:
 
     async def on_disconnected() -> None:
         connection.give_up_requests()
-        await watch.on_lost()
+        if not connection.is_closed:
+            await watch.on_lost()
 
     await connection.connect(
         [part.strip() for part in url.split(",")],
@@ -99,7 +100,7 @@ class _Watch:
     async def on_error(self, error: Exception) -> None:
         if isinstance(error, OSError | errors.StaleConnectionError | errors.TimeoutError):
             await self.on_lost()
-        else:
+        elif not isinstance(error, errors.SlowConsumerError):  # once for every signal that is dropped
             log.warning("nats", error=str(error) or type(error).__name__, connection=self._name)
 
     async def on_lost(self) -> None:

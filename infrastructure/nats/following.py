@@ -10,9 +10,11 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 
 import msgspec
 import structlog
+from nats import errors
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
@@ -60,7 +62,7 @@ class Following:
         """What has arrived; () after about a second of nothing, whether the server is there or not."""
         try:
             await self._keep_pulling()
-        except (Missing, Unavailable) as error:
+        except (Missing, Unavailable, errors.Error) as error:
             log.debug("feed can not be followed now", error=str(error))
             self._consumer = ""
             await asyncio.sleep(RETRY_S)
@@ -70,10 +72,11 @@ class Following:
 
     async def close(self) -> None:
         """Let the consumer go; the server forgets it by itself when it can not be told."""
-        if self._subscription is not None and not self._connection.is_closed:
-            await self._subscription.unsubscribe()
-        if self._consumer and self._connection.is_connected:
-            await post(self._connection, f"$JS.API.CONSUMER.DELETE.{EVENTS}.{self._consumer}", b"")
+        with suppress(errors.Error, Unavailable):
+            if self._subscription is not None:
+                await self._subscription.unsubscribe()
+            if self._consumer and self._connection.is_connected:
+                await post(self._connection, f"$JS.API.CONSUMER.DELETE.{EVENTS}.{self._consumer}", b"")
 
     async def _keep_pulling(self) -> None:
         if not self._consumer:

@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import msgspec
 import structlog
+from nats import errors
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
@@ -89,7 +90,7 @@ class Pulls:
                     await self._look(taker)
                     has_looked = True
                 await self._ask(taker, left_s)
-            except (Missing, Unavailable) as error:
+            except (Missing, Unavailable, errors.Error) as error:
                 log.debug("work can not be asked for now", error=str(error))
                 await asyncio.sleep(min(RETRY_S, left_s))
             else:

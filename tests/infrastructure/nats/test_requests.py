@@ -87,7 +87,7 @@ async def test_a_handler_that_fails_is_unavailable_and_does_not_end_the_service(
         return body
 
     await serve(nats_connection, SUBJECT, fail_once, group="api", concurrency=1)
-    with pytest.raises(Unavailable, match="the request failed where it was handled"):
+    with pytest.raises(Unavailable):
         await request(nats_connection, SUBJECT, b"fail", 0.3)
     assert await request(nats_connection, SUBJECT, b"go on", 5) == b"go on"
 

@@ -6,7 +6,7 @@ import asyncio
 
 from infrastructure.nats.connection import Connection
 from infrastructure.nats.server import NatsServer
-from infrastructure.nats.signals import listening, signal
+from infrastructure.nats.signals import MAX_UNHEARD, listening, signal
 from infrastructure.nats.subjects import control_subject, tokens_subject
 from tests.nats_servers import crash
 from tests.waiting import eventually
@@ -44,6 +44,19 @@ async def test_a_listener_hears_again_after_a_crash(
         await eventually(lambda: nats_connection.is_connected)
         await signal(nats_connection, control_subject("e1"), b"heard")
         assert await asyncio.wait_for(anext(signals), 5) == b"heard"
+
+
+async def test_a_listener_that_is_slow_loses_signals_and_nothing_else(nats_connection: Connection) -> None:
+    async with listening(nats_connection, control_subject("e1")) as signals:
+        for number in range(3 * MAX_UNHEARD):
+            await signal(nats_connection, control_subject("e1"), b"%d" % number)
+        await nats_connection.flush()
+        heard = [int(await asyncio.wait_for(anext(signals), 5)) for _ in range(MAX_UNHEARD)]
+        await signal(nats_connection, control_subject("e1"), b"-1")
+        while heard[-1] != -1:
+            heard.append(int(await asyncio.wait_for(anext(signals), 5)))
+    assert len(heard) < 3 * MAX_UNHEARD
+    assert heard[:-1] == sorted(set(heard[:-1]))
 
 
 async def test_listening_ends_with_the_connection(nats_connection: Connection) -> None:
