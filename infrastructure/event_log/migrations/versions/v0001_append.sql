@@ -68,7 +68,9 @@ BEGIN
         RETURN;
     END IF;
     IF records > 0 THEN
-        known := ARRAY(SELECT EXISTS (SELECT FROM kasal_commands c WHERE c.key = k) FROM unnest(keys) k);
+        -- Not EXISTS: the planner may answer that from a hash of the whole table, made anew each time.
+        known := ARRAY(
+            SELECT coalesce((SELECT true FROM kasal_commands c WHERE c.key = k), false) FROM unnest(keys) k);
     END IF;
     last := (SELECT position FROM kasal_head);
     outcomes := array_fill(1::bigint, ARRAY[total]);
