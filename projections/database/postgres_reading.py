@@ -83,9 +83,7 @@ class Readers:
         except TimeoutError as error:
             raise Unavailable("the read tables did not answer in time") from error
         except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn) as error:
-            raise NotCaughtUp(
-                f"the read tables are still to be built: {error.diag.message_primary}"
-            ) from error
+            raise NotCaughtUp("the read tables are still to be built") from error
         except psycopg.DataError as error:
             raise Invalid(f"the query can not be answered: {error.diag.message_primary or error}") from error
         except psycopg.Error as error:

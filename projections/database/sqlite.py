@@ -119,7 +119,7 @@ def _fetch(connection: sqlite3.Connection, statement: str, parameters: Parameter
         return connection.execute(statement, parameters).fetchall()
     except sqlite3.OperationalError as error:
         if _is_missing(error):
-            raise NotCaughtUp(f"the read tables are still to be built: {error}") from error
+            raise NotCaughtUp("the read tables are still to be built") from error
         raise Unavailable("the read tables can not be read") from error
 
 
