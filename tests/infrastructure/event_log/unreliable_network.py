@@ -20,7 +20,9 @@ class UnreliableNetwork:
         server = conninfo_to_dict(server_url)
         self._host = str(server.get("host") or "localhost")
         self._port = str(server.get("port") or 5432)
-        self._login = f"{quote(str(server.get('user') or 'postgres'))}:{quote(str(server.get('password') or ''))}"
+        self._login = (
+            f"{quote(str(server.get('user') or 'postgres'))}:{quote(str(server.get('password') or ''))}"
+        )
         self._database = server["dbname"]
         self._clients: set[Client] = set()
         self.next_fault: Kind | None = None
