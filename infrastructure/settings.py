@@ -96,13 +96,18 @@ def load_settings(environ: Mapping[str, str] | None = None, **given: object) -> 
     settings: dict[str, Any] = {}
     for name, value in values.items():
         try:
-            settings[name] = msgspec.convert(value, type=field_types()[name], strict=False)
+            settings[name] = converted(value, field_types()[name])
         except msgspec.ValidationError as error:
             faults.append(Fault(variable(name), str(error)))
     faults.extend(relation_faults(Settings(**settings)))
     if faults:
         raise Invalid("; ".join(f"{fault.pointer}: {fault.message}" for fault in faults), tuple(faults))
     return Settings(**settings)
+
+
+def converted(value: object, kind: Any) -> object:
+    """A setting from the text of a variable. Raises `msgspec.ValidationError`."""
+    return Path(str(value)) if kind is Path else msgspec.convert(value, type=kind, strict=False)
 
 
 def field_types() -> dict[str, Any]:

@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Literal
 
 import msgspec
+from nats.aio.msg import Msg
 
 from application.channel import CommandChannel
 from application.commands import CommandHandler
@@ -36,7 +37,7 @@ from infrastructure.nats.late import LateFeed
 from infrastructure.nats.requests import request, serve
 from infrastructure.nats.server import NatsServer, keep_running, start_nats_server
 from infrastructure.nats.signals import listening, signal
-from infrastructure.nats.subjects import COMMANDS, control_subject, text_of, tokens_subject
+from infrastructure.nats.subjects import COMMANDS, EVERY_CONTROL, control_subject, text_of, tokens_subject
 from infrastructure.nats.work import JetStreamWorkQueue
 from infrastructure.settings import Settings
 from infrastructure.tools import ToolSettings, discover
@@ -229,10 +230,10 @@ class Installation:
             tasks.create_task(runner.run())
 
     async def _stop_on_control(self, connection: Connection, runner: Runner) -> None:
-        async def ended(subject: str) -> None:
-            runner.stop(text_of(subject.rpartition(".")[2]))
+        async def ended(message: Msg) -> None:
+            runner.stop(text_of(message.subject.rpartition(".")[2]))
 
-        await connection.subscribe("kasal.control.*", cb=lambda message: ended(message.subject))
+        await connection.subscribe(EVERY_CONTROL, cb=ended)
 
     def _engine(self, engine: Engine) -> CrewEngine:
         if engine == "noop":

@@ -149,7 +149,8 @@ class Following:
             return
         self._bell.clear()
         try:
-            await asyncio.wait_for(self._bell.wait(), HEARTBEAT_S)
+            async with asyncio.timeout(HEARTBEAT_S):
+                await self._bell.wait()
         except TimeoutError:
             self._silence += 1
             if self._silence >= SILENT_HEARTBEATS or self._epoch != self._connection.epoch:

@@ -69,7 +69,8 @@ class MemoryFeed:
     async def _wait(self) -> None:
         async with self._moved:
             try:
-                await asyncio.wait_for(self._moved.wait(), HEARTBEAT_S)
+                async with asyncio.timeout(HEARTBEAT_S):
+                    await self._moved.wait()
             except TimeoutError:
                 return
 

@@ -83,7 +83,8 @@ class Service:
     async def drain(self, timeout_s: float = 10) -> None:
         """Take nothing new, answer what was taken. After `timeout_s` the rest is given up: it comes again."""
         try:
-            await asyncio.wait_for(self.subscription.drain(), timeout_s)  # type: ignore[no-untyped-call]
+            async with asyncio.timeout(timeout_s):
+                await self.subscription.drain()  # type: ignore[no-untyped-call]
         except (errors.Error, TimeoutError) as error:
             log.warning("requests were not drained", error=str(error))
         if self._running:

@@ -227,9 +227,11 @@ async def _lock(store_dir: Path) -> int:
 async def _answers(port: int, name: str) -> bool:
     """Whether our server, not somebody else who took the port, greets on it."""
     try:
-        reader, writer = await asyncio.wait_for(asyncio.open_connection("127.0.0.1", port), 2)
+        async with asyncio.timeout(2):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
         try:
-            return name.encode() in await asyncio.wait_for(reader.readline(), 2)
+            async with asyncio.timeout(2):
+                return name.encode() in await reader.readline()
         finally:
             writer.close()
             with suppress(OSError):
@@ -244,7 +246,8 @@ async def _end(child: asyncio.subprocess.Process) -> None:
     with suppress(ProcessLookupError):
         child.terminate()
     try:
-        await asyncio.wait_for(child.wait(), STOP_TIMEOUT_S)
+        async with asyncio.timeout(STOP_TIMEOUT_S):
+            await child.wait()
     except TimeoutError:
         with suppress(ProcessLookupError):
             child.kill()

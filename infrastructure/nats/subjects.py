@@ -20,6 +20,9 @@ WORK = "KASAL_WORK"
 COMMANDS = "kasal.commands"
 """Where runners send their commands as requests."""
 
+EVERY_CONTROL = "kasal.control.*"
+"""What every runner listens to; see `control_subject`."""
+
 _UNSAFE = re.compile(rb"[^A-Za-z0-9_-]")
 _ESCAPE = re.compile(rb"=([0-9A-F]{2})")
 

@@ -48,7 +48,14 @@ async def until_stopped(name: str, main: Main, settings: Settings) -> None:
         stopped.cancel()
         await drain(work)
     if not work.cancelled() and (error := work.exception()):
-        raise error
+        raise innermost(error)
+
+
+def innermost(error: BaseException) -> BaseException:
+    """What went wrong, out of the groups that hold it alone."""
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error
 
 
 async def drain(work: asyncio.Future[None]) -> None:
@@ -56,7 +63,8 @@ async def drain(work: asyncio.Future[None]) -> None:
     work.cancel()
     await asyncio.wait({work}, timeout=DRAIN_S)
     if not work.done():
-        log.error("gave up waiting for the end", seconds=DRAIN_S)
+        pending = sorted(getattr(task.get_coro(), "__qualname__", "?") for task in asyncio.all_tasks())
+        log.error("gave up waiting for the end", seconds=DRAIN_S, pending=pending)
         raise SystemExit(1)
 
 

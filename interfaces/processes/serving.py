@@ -22,6 +22,7 @@ from interfaces.http.app import create_app, end_streams
 from interfaces.http.parts import Parts
 
 GRACE_S = 10
+BACKLOG = 2048
 
 
 class Server(uvicorn.Server):
@@ -43,6 +44,7 @@ def listen(settings: Settings) -> socket.socket:
         listener.close()
         address = f"{settings.host}:{settings.port}"
         raise Invalid(f"KASAL_PORT: {address} can not be listened on: {error.strerror}") from None
+    listener.listen(BACKLOG)
     return listener
 
 

@@ -45,6 +45,7 @@ async def main(installation: Installation) -> None:
     with sole_owner(settings.data_dir) as note, listen(settings) as listener:
         await installation.migrate()
         nats_url = await installation.start_nats()
+        await installation.nats()
         if settings.seed:
             await installation.plant()
         async with asyncio.TaskGroup() as tasks:
@@ -111,7 +112,8 @@ async def keep_runner(settings: Settings, nats_url: str, number: int) -> None:
 async def end(runner: asyncio.subprocess.Process) -> None:
     runner.terminate()
     try:
-        await asyncio.wait_for(runner.wait(), RUNNER_GRACE_S)
+        async with asyncio.timeout(RUNNER_GRACE_S):
+            await runner.wait()
     except TimeoutError:
         runner.kill()
         await runner.wait()

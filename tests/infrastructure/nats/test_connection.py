@@ -7,6 +7,7 @@ import time
 
 import pytest
 from nats import errors
+from nats.aio.msg import Msg
 
 from infrastructure.nats.connection import Connection, connect
 from infrastructure.nats.server import NatsServer
@@ -72,3 +73,18 @@ async def test_it_can_be_closed_while_the_server_is_away(own_nats_server: NatsSe
     await connection.publish("never.sent", b"x")
     await connection.close()
     assert connection.is_closed
+
+
+async def test_a_request_that_is_answered_while_it_is_cancelled_is_cancelled(
+    nats_connection: Connection,
+) -> None:
+    async def never(message: Msg) -> None:
+        """No answer comes from here: the test gives it in the moment of the cancellation."""
+
+    await nats_connection.subscribe("silence", cb=never)
+    asking = asyncio.create_task(nats_connection.request("silence", b"", timeout=5))
+    waiting = await eventually(lambda: list(nats_connection._resp_map.values()))
+    waiting[0].set_result(Msg(nats_connection))
+    asking.cancel()
+    await asyncio.wait([asking])
+    assert asking.cancelled()
