@@ -97,8 +97,10 @@ class CommandHandler:
                 if attempt.is_fresh:
                     return await self._replay_or_raise(context)
             else:
-                if outcome.events or attempt.is_fresh:
+                if outcome.events:
                     return outcome
+                if attempt.is_fresh:
+                    return await self._replayed(context) or outcome
         raise Conflict("other commands changed the same stream at the same time, again and again; try again")
 
     async def state_of(self, aggregate: Aggregate[S, Any, Any], entity_id: str) -> S:
@@ -174,11 +176,16 @@ class CommandHandler:
 
     async def _replay_or_raise(self, context: Context) -> Outcome:
         """Inside an except clause: a repeat of what was done is answered, whatever forbids it now."""
+        replay = await self._replayed(context)
+        if replay is None:
+            raise
+        return replay
+
+    async def _replayed(self, context: Context) -> Outcome | None:
+        """What was done under the caller's key; None when nothing was."""
         key = context.idempotency
         record = await self._log.command_record(key.key) if key else None
-        if record is None:
-            raise
-        return self._replay(record, context)
+        return self._replay(record, context) if record else None
 
     def _replay(self, record: CommandRecord, context: Context) -> Outcome:
         key = context.idempotency
