@@ -117,7 +117,7 @@ async def reached(request: ApiRequest, names: Sequence[str], after: int | None) 
     after = after if after is not None else header_position(request.header("kasal-after"))
     if after:
         await wait_for(request.parts.read, names, after, MAX_WAIT_S)
-    return {"Kasal-Position": str(await position_of(request.parts.read, names))}
+    return {"Kasal-Position": str(max(after or 0, await position_of(request.parts.read, names)))}
 
 
 def header_position(value: str | None) -> int | None:
