@@ -79,6 +79,8 @@ class Following:
                 await post(self._connection, f"$JS.API.CONSUMER.DELETE.{EVENTS}.{self._consumer}", b"")
 
     async def _keep_pulling(self) -> None:
+        if not self._connection.is_connected:
+            raise Unavailable("NATS is away")
         if not self._consumer:
             await self._start()
         if not self._is_pulling and not self._arrived:

@@ -85,6 +85,8 @@ class Pulls:
         while taker.message is None and (left_s := deadline - time.monotonic()) > 0:
             taker.bell.clear()
             try:
+                if not self._connection.is_connected:
+                    raise Unavailable("NATS is away")
                 await self._subscribe()
                 if not has_looked:
                     await self._look(taker)

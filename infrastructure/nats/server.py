@@ -24,8 +24,8 @@ from infrastructure.nats import bound
 
 log = structlog.get_logger()
 
-START_TIMEOUT_S = 30.0
-"""Opening a large store after a crash may take seconds; an address in use shows at once."""
+START_TIMEOUT_S = 120.0
+"""Opening a large store after a crash takes its time; whatever else is wrong shows at once."""
 
 LOCK_TIMEOUT_S = 10.0
 STOP_TIMEOUT_S = 10.0
