@@ -83,7 +83,6 @@ async def test_without_postgresql_the_answer_is_503_and_afterwards_all_goes_on(
     tmp_path: Path, ended: list[Process]
 ) -> None:
     server = PostgresServer()
-    server.start()
     try:
         ended.append(up := Up(tmp_path / "d", KASAL_LOG_URL=server.url, KASAL_READ_URL=server.url))
         wait_for_end(up.client, post(up.client, "/v1/executions", BLOG)["id"])
