@@ -43,7 +43,7 @@ def tag_of(message: type[msgspec.Struct] | msgspec.Struct) -> str:
     return tag
 
 
-class Metadata(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Metadata(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What `handle` stamps on an event; domain events never carry it.
 
     event_id        UUIDv7, text
@@ -65,7 +65,7 @@ class Metadata(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     traceparent: str | None = None
 
 
-class Recorded(msgspec.Struct, frozen=True, kw_only=True):
+class Recorded(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """An event as the log holds it.
 
     position  1..n over the whole log, without a hole

@@ -11,6 +11,8 @@ from typing import Any
 
 import msgspec
 
+from domain.errors import UnknownEvent
+from domain.registry import EVENT_TYPES
 from projections.bookkeeping import Record
 from projections.database.shape import Session
 from projections.projection import FOLD_ERRORS, Fact, Projection
@@ -67,19 +69,21 @@ def advance(session: Session, builds: Sequence[Build], facts: Sequence[Fact]) ->
 
 def fold(session: Session, build: Build, facts: Sequence[Fact]) -> list[dict[str, Any]]:
     """Fold into the build's rows in memory. Returns the events of parked streams, as dead letters."""
-    concern = [(i, fact) for i, fact in enumerate(facts) if fact.category in build.projection.categories]
-    build.rows.begin(session, [fact for _, fact in concern])
-    parked = []
-    for index, fact in concern:
-        if fact.stream in build.parked:
-            parked.append(dead_letter(build, fact, "an earlier event of this stream is parked"))
-            continue
+    projection, rows = build.projection, build.rows
+    concern = [fact for fact in facts if fact.category in projection.categories]
+    rows.begin(session, concern)
+    letters = []
+    for fact in concern:
         try:
-            fact.check_known()
-            build.projection.fold(build.rows, fact)
+            if fact.stream in build.parked:
+                letters.append(dead_letter(build, fact, "an earlier event of this stream is parked"))
+                continue
+            if fact.tag not in EVENT_TYPES:
+                raise UnknownEvent(f"position {fact.position}: unknown event {fact.tag!r}")
+            projection.fold(rows, fact)
         except FOLD_ERRORS as error:
-            raise FoldFailed(build, index, error) from error
-    return parked
+            raise FoldFailed(build, facts.index(fact), error) from error
+    return letters
 
 
 def move(session: Session, builds: Sequence[Build], position: int) -> Any:

@@ -16,7 +16,7 @@ from domain.message import Metadata, Recorded
 from projections.advance import Build, FoldFailed, fold, kind_of
 from projections.bookkeeping import records
 from projections.database.shape import ReadDatabase, RowRefused, Session
-from projections.projection import Fact, Projection
+from projections.projection import Projection, fact_of
 
 log = structlog.get_logger()
 
@@ -73,5 +73,5 @@ def fold_letter(session: Session, projection: Projection, build_id: int, letter:
     record = next((r for r in records(session, projection.name) if r.id == build_id), None)
     if gone.rowcount == 1 and record is not None:
         build = Build(projection, record, frozenset())
-        fold(session, build, [Fact(letter.recorded)])
+        fold(session, build, [fact_of(letter.recorded)])
         build.rows.write(session)

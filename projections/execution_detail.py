@@ -87,9 +87,9 @@ PINNED = ReadTable(
 
 def fold(rows: Rows, fact: Fact) -> None:
     if fact.tag == REQUESTED:
-        if isinstance(event := fact.event, ExecutionRequested):
-            rows.put(DETAILS, new_detail(event, fact))
-            rows.put(PINNED, PinnedRow(fact.entity_id, fact.tenant, pinned(event)))
+        event = fact.of(ExecutionRequested)
+        rows.put(DETAILS, new_detail(event, fact))
+        rows.put(PINNED, PinnedRow(fact.entity_id, fact.tenant, pinned(event)))
         return
     row = rows.change(DETAILS, fact.entity_id)
     change(row, fact)

@@ -47,10 +47,10 @@ EXECUTIONS = ReadTable(
 
 
 def fold(rows: Rows, fact: Fact) -> None:
-    if fact.tag != REQUESTED:
+    if fact.tag == REQUESTED:
+        rows.put(EXECUTIONS, ExecutionRow(**requested(fact.of(ExecutionRequested), fact)))
+    else:
         change(rows.change(EXECUTIONS, fact.entity_id), fact)
-    elif isinstance(event := fact.event, ExecutionRequested):
-        rows.put(EXECUTIONS, ExecutionRow(**requested(event, fact)))
 
 
 EXECUTION_LIST = Projection(NAME, 1, (EXECUTIONS,), fold, ("execution",))

@@ -5,6 +5,7 @@ Used by `execution_list.py` and `execution_detail.py`, which add their own.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -20,10 +21,11 @@ from domain.execution import (
     StepStarted,
     ToolCallStarted,
 )
-from projections.projection import Fact, milliseconds_between, tags
+from domain.message import tag_of
+from projections.projection import Fact, milliseconds_between
 
 
-class ExecutionSummary(msgspec.Struct, kw_only=True):
+class ExecutionSummary(msgspec.Struct, kw_only=True, gc=False):
     """version, position  of the execution's last event
     started_at         when its first step was
     duration_ms        from its first step to its end
@@ -56,19 +58,6 @@ class ExecutionSummary(msgspec.Struct, kw_only=True):
         return self.id
 
 
-READ = tags(
-    ExecutionRequested,
-    StepStarted,
-    ModelCallStarted,
-    ModelCallCompleted,
-    ToolCallStarted,
-    ExecutionCompleted,
-    ExecutionFailed,
-    ExecutionCancelled,
-)
-"""Events that change more of a summary than its version; the others need not even be decoded."""
-
-
 def requested(event: ExecutionRequested, fact: Fact) -> dict[str, Any]:
     """The fields of a new summary."""
     return {
@@ -86,30 +75,57 @@ def requested(event: ExecutionRequested, fact: Fact) -> dict[str, Any]:
 
 
 def change(row: ExecutionSummary, fact: Fact) -> None:
+    """One more event. Most are only counted, and not even decoded."""
     row.version, row.position = fact.version, fact.position
-    if fact.tag not in READ:
-        return
-    match fact.event:
-        case ModelCallStarted():
-            row.model_calls += 1
-        case ModelCallCompleted() as call:
-            row.prompt_tokens += call.prompt_tokens
-            row.completion_tokens += call.completion_tokens
-            row.cost_usd += call.cost_usd
-        case ToolCallStarted():
-            row.tool_calls += 1
-        case StepStarted():
-            row.status, row.started_at = Status.RUNNING, row.started_at or fact.at
-        case ExecutionCompleted():
-            end(row, Status.COMPLETED, fact)
-        case ExecutionFailed(failure=failure):
-            end(row, Status.FAILED, fact)
-            row.error = failure.message
-        case ExecutionCancelled():
-            end(row, Status.CANCELLED, fact)
+    if (changed := CHANGES.get(fact.tag)) is not None:
+        changed(row, fact)
+
+
+def started(row: ExecutionSummary, fact: Fact) -> None:
+    row.status, row.started_at = Status.RUNNING, row.started_at or fact.at
+
+
+def model_called(row: ExecutionSummary, fact: Fact) -> None:
+    row.model_calls += 1
+
+
+def tool_called(row: ExecutionSummary, fact: Fact) -> None:
+    row.tool_calls += 1
+
+
+def model_answered(row: ExecutionSummary, fact: Fact) -> None:
+    answer = fact.of(ModelCallCompleted)
+    row.prompt_tokens += answer.prompt_tokens
+    row.completion_tokens += answer.completion_tokens
+    row.cost_usd += answer.cost_usd
+
+
+def completed(row: ExecutionSummary, fact: Fact) -> None:
+    end(row, Status.COMPLETED, fact)
+
+
+def failed(row: ExecutionSummary, fact: Fact) -> None:
+    end(row, Status.FAILED, fact)
+    row.error = fact.of(ExecutionFailed).failure.message
+
+
+def cancelled(row: ExecutionSummary, fact: Fact) -> None:
+    end(row, Status.CANCELLED, fact)
 
 
 def end(row: ExecutionSummary, status: Status, fact: Fact) -> None:
     row.status, row.ended_at = status, fact.at
     if row.started_at is not None:
         row.duration_ms = milliseconds_between(row.started_at, row.ended_at)
+
+
+CHANGES: dict[str, Callable[[ExecutionSummary, Fact], None]] = {
+    tag_of(StepStarted): started,
+    tag_of(ModelCallStarted): model_called,
+    tag_of(ModelCallCompleted): model_answered,
+    tag_of(ToolCallStarted): tool_called,
+    tag_of(ExecutionCompleted): completed,
+    tag_of(ExecutionFailed): failed,
+    tag_of(ExecutionCancelled): cancelled,
+}
+"""What an event changes besides the version."""

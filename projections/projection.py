@@ -13,12 +13,13 @@ from typing import Any, Protocol, TypeAlias, TypeVar
 
 import msgspec
 
-from domain.errors import KasalError, UnknownEvent
+from domain.errors import KasalError
 from domain.message import Event, Recorded, tag_of
-from domain.registry import EVENT_TYPES, event_of
+from domain.registry import event_of
 from projections.tables import Key, ReadTable
 
 R = TypeVar("R", bound=msgspec.Struct)
+E = TypeVar("E", bound=Event)
 
 
 FOLD_ERRORS = (
@@ -35,19 +36,17 @@ FOLD_ERRORS = (
 """What a fold can raise; the drivers' errors are none of these."""
 
 
-class Fact:
+class Fact(msgspec.Struct, gc=False):
     """A recorded event as folds see it; decoded once, when the first fold asks for it."""
 
-    __slots__ = ("_event", "category", "entity_id", "position", "recorded", "stream", "tag", "version")
-
-    def __init__(self, recorded: Recorded) -> None:
-        self.recorded = recorded
-        self.position = recorded.position
-        self.stream = recorded.stream
-        self.version = recorded.version
-        self.tag = recorded.tag
-        self.category, _, self.entity_id = recorded.stream.partition("-")
-        self._event: Event | None = None
+    recorded: Recorded
+    position: int
+    stream: str
+    version: int
+    tag: str
+    category: str
+    entity_id: str
+    _event: Event | None = None
 
     @property
     def event(self) -> Event:
@@ -55,6 +54,13 @@ class Fact:
         if self._event is None:
             self._event = event_of(self.recorded)
         return self._event
+
+    def of(self, kind: type[E]) -> E:
+        """The event, which is of this kind. Raises `UnknownEvent` as `event` does."""
+        event = self.event
+        if not isinstance(event, kind):
+            raise TypeError(f"position {self.position} is no {kind.__name__}")
+        return event
 
     @property
     def at(self) -> str:
@@ -65,15 +71,11 @@ class Fact:
     def tenant(self) -> str:
         return self.recorded.metadata.tenant
 
-    def check_known(self) -> None:
-        """Raises `UnknownEvent` for a tag that this release does not have."""
-        if self.tag not in EVENT_TYPES:
-            raise UnknownEvent(f"position {self.position}: unknown event {self.tag!r}")
-
 
 def timestamp(at: datetime) -> str:
     """ISO 8601 in UTC, always to the microsecond, so that texts sort as times do."""
-    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ") if at.year > 999 else at.isoformat()
+    in_utc = at if at.tzinfo is UTC else at.astimezone(UTC)
+    return f"{in_utc.isoformat(timespec='microseconds')[:-6]}Z"
 
 
 def milliseconds_between(start: str, end: str) -> int:
@@ -126,7 +128,13 @@ def tags(*events: type[Event]) -> frozenset[str]:
 
 
 def facts_of(events: Sequence[Recorded]) -> list[Fact]:
-    return [Fact(recorded) for recorded in events]
+    return [fact_of(recorded) for recorded in events]
+
+
+def fact_of(recorded: Recorded) -> Fact:
+    stream = recorded.stream
+    category, _, entity_id = stream.partition("-")
+    return Fact(recorded, recorded.position, stream, recorded.version, recorded.tag, category, entity_id)
 
 
 __all__ = [

@@ -32,6 +32,9 @@ from projections.projection import Fact, facts_of
 PAGE = 2_000
 """Events that are read from the log and folded at once."""
 
+BACKGROUND_PAGE = 5_000
+"""The same for builds made aside: more rows are written once instead of twice, and nobody waits."""
+
 RETRY_AFTER_S = (0.02, 0.2)
 """Pauses before an event that a fold failed on is tried again; after them it is parked."""
 
@@ -57,6 +60,7 @@ class Projector:
         self._read_db = read_db
         self._events = events
         self._background = background
+        self._page = BACKGROUND_PAGE if background else PAGE
 
     async def follow(self, builds: Sequence[Build], batch: Sequence[Recorded]) -> None:
         """Apply a batch of the feed to builds at any positions; what lies between is read from the log."""
@@ -99,7 +103,7 @@ class Projector:
         return asyncio.ensure_future(self._read_page(position, target))
 
     async def _read_page(self, position: int, target: int) -> Sequence[Recorded]:
-        wanted = min(PAGE, target - position)
+        wanted = min(self._page, target - position)
         return await self._events.read_all(position, wanted) if wanted > 0 else ()
 
     async def _apply_alone(self, build: Build, facts: Sequence[Fact]) -> None:

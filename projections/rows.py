@@ -61,11 +61,12 @@ class WorkingRows:
         return cast("R | None", rows.known[key])
 
     def change(self, table: ReadTable[R], *key: str | int) -> R:
-        row = self.get(table, *key)
-        if row is None:
+        rows = self._tables[table.name]
+        row = rows.known.get(key)
+        if row is None and (row := self.get(table, *key)) is None:
             raise LookupError(f"{table.name} has no row {key}")
-        self._tables[table.name].changed[key] = None
-        return row
+        rows.changed[key] = None
+        return cast("R", row)
 
     def put(self, table: ReadTable[R], row: R) -> None:
         rows = self._tables[table.name]
