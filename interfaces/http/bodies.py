@@ -155,42 +155,71 @@ def needs_look(body: bytes) -> bool:
 
 def check_value(value: object) -> None:
     """Raises `Refused` (400) with the pointer of everything that can not be stored."""
-    faults = [*islice(value_faults(value), MAX_FAULTS)]
-    if faults:
+    if not is_storable(value):
+        faults = [*islice(value_faults(value), MAX_FAULTS)]
         raise malformed(f"the body can not be stored: {one_line(faults)}", *faults)
 
 
+def is_storable(value: object) -> bool:
+    """No U+0000, no integer beyond 64 bits, no infinite number; neither too much nor too deep."""
+    level, depth, seen = [value], 0, 0
+    while level:
+        depth, seen = depth + 1, seen + len(level)
+        if seen > MAX_NODES or depth > MAX_DEPTH + 1:
+            return False
+        below: list[object] = []
+        for item in level:
+            if isinstance(item, dict):
+                if any("\x00" in name for name in item):
+                    return False
+                below.extend(item.values())
+            elif isinstance(item, list):
+                below.extend(item)
+            elif not is_plain(item):
+                return False
+        level = below
+    return True
+
+
+def is_plain(item: object) -> bool:
+    match item:
+        case str():
+            return "\x00" not in item
+        case int():
+            return -MAX_INT - 1 <= item <= MAX_INT
+        case float():
+            return item - item == 0
+        case _:
+            return True
+
+
 def value_faults(value: object) -> Iterator[Fault]:
-    """U+0000 in texts and names, integers beyond 64 bits, infinite numbers, too much or too deep."""
+    """What `is_storable` found, by its pointers."""
     waiting: list[tuple[object, tuple[str | int, ...]]] = [(value, ())]
     seen = 0
     while waiting:
         item, path = waiting.pop()
-        seen += 1
-        if seen > MAX_NODES:
+        seen += 1 + (len(item) if isinstance(item, list | dict) else 0)
+        if seen > 2 * MAX_NODES:
             yield Fault("", f"holds more than {MAX_NODES} values")
             return
         match item:
-            case str():
-                if "\x00" in item:
-                    yield Fault(pointer(*path), "holds U+0000; expected text without it")
-            case bool() | None:
-                pass
-            case int():
-                if not -MAX_INT - 1 <= item <= MAX_INT:
-                    yield Fault(pointer(*path), "is an integer beyond 64 bits; expected a smaller one")
-            case float():
-                if item - item != 0:
-                    yield Fault(pointer(*path), "is not a finite number")
-            case list() | dict() if len(path) >= MAX_DEPTH:
+            case list() | dict() if len(path) > MAX_DEPTH - 1:
                 yield Fault(pointer(*path[:8]), f"nests deeper than {MAX_DEPTH} levels")
             case list():
                 waiting.extend((each, (*path, index)) for index, each in reversed([*enumerate(item)]))
             case dict():
                 for name in item:
                     if "\x00" in name:
-                        yield Fault(pointer(*path, name.replace("\x00", "\ufffd")), "has U+0000 in its name")
+                        fault = "holds a name with U+0000; expected text without it"
+                        yield Fault(pointer(*path, name.replace("\x00", "\ufffd")), fault)
                 waiting.extend((each, (*path, name)) for name, each in reversed([*item.items()]))
+            case str() if not is_plain(item):
+                yield Fault(pointer(*path), "holds U+0000; expected text without it")
+            case int() if not is_plain(item):
+                yield Fault(pointer(*path), "is an integer beyond 64 bits; expected a smaller one")
+            case float() if not is_plain(item):
+                yield Fault(pointer(*path), "is not a finite number")
 
 
 def shape_faults(value: object, of: Any, *known: Fault) -> Invalid:

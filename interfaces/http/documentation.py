@@ -77,15 +77,14 @@ async def as_json(request: ApiRequest) -> Answer:
         "This document as YAML",
         tag=TAG,
         query=NoQuery,
-        answer={200: str},
+        answer={200: dict[str, Json]},
         media_types=("application/yaml",),
     ),
 )
 async def as_yaml(request: ApiRequest) -> Answer:
     """OpenAPI 3.1."""
     read_query(request, NoQuery)
-    text = yaml.safe_dump(msgspec.json.decode(document_json(request)), sort_keys=False, allow_unicode=True)
-    return Answer(200, text.encode(), media_type=b"application/yaml")
+    return Answer(200, document_yaml(request), media_type=b"application/yaml")
 
 
 @get("/schema/{name:str}", opt={"answers": ("text/javascript", "text/css")})
@@ -103,6 +102,18 @@ def document_json(request: ApiRequest) -> bytes:
         has_token = bool(request.parts.settings.api_token)
         state["document"] = msgspec.json.encode(document(request.app, needs_token=has_token))
     found: bytes = state["document"]
+    return found
+
+
+def document_yaml(request: ApiRequest) -> bytes:
+    """Made when it is first asked for."""
+    state = request.app.state
+    if "document_yaml" not in state:
+        dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+        value = msgspec.json.decode(document_json(request))
+        text = yaml.dump(value, Dumper=dumper, sort_keys=False, allow_unicode=True)
+        state["document_yaml"] = text.encode()
+    found: bytes = state["document_yaml"]
     return found
 
 

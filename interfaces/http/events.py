@@ -23,10 +23,9 @@ from interfaces.http.answers import Answer
 from interfaces.http.headers import header_fault
 from interfaces.http.identifiers import checked_id
 from interfaces.http.operation import operation
-from interfaces.http.queries import read_query
+from interfaces.http.queries import check_position, read_query
 from interfaces.http.request import ApiRequest
 from interfaces.http.subscriptions import AllEvents, ExecutionEvents, Subscription
-from interfaces.problems import Refused
 from interfaces.streams import (
     RETRY_S,
     TERMINAL_TAGS,
@@ -141,7 +140,7 @@ async def left(receive: Receive) -> None:
 async def stream_all(request: ApiRequest) -> ASGIApp:
     """CloudEvents in the order of the log, each once, without a gap; it never ends by itself."""
     after = place(request, read_query(request, EventsQuery).after)
-    head = await head_beyond(request, after)
+    head = await check_position(request, after or 0)
     return EventStream(watching_all(live_of(request), head if after is None else after))
 
 
@@ -166,7 +165,7 @@ async def stream_execution(request: ApiRequest, execution_id: FromPath[str]) -> 
     events = await request.parts.read_log.read_stream(stream)
     if not events:
         raise NotFound(f"there is no execution {execution_id!r}")
-    await head_beyond(request, after)
+    await check_position(request, after or 0)
     if events[-1].tag in TERMINAL_TAGS and after >= events[-1].position:
         return Answer(204, b"")
     return EventStream(watching_execution(request, events, after, with_tokens=query.tokens))
@@ -180,15 +179,6 @@ def place(request: ApiRequest, after: int | None) -> int | None:
     if not last_id.isascii() or not last_id.isdecimal() or len(last_id) > 18:
         raise header_fault("Last-Event-ID", "expected the id of an event: a position in the log")
     return int(last_id)
-
-
-async def head_beyond(request: ApiRequest, after: int | None) -> int:
-    """The log's last position. Raises `Refused` (410) when it lies before the one that the client names."""
-    head = await request.parts.read_log.head()
-    if after is not None and after > head:
-        detail = f"the log ends at position {head}; {after} is not of this log, begin again without it"
-        raise Refused("position_gone", detail)
-    return head
 
 
 def live_of(request: ApiRequest) -> LiveEvents:

@@ -175,8 +175,11 @@ class Described:
         for status, kind in operation.answer.items():
             answer: Json = {"description": DESCRIPTIONS.get(status, operation.summary)}
             if kind is not None:
-                content = {"schema": self._schemas.of(kind)}
-                answer["content"] = dict.fromkeys(operation.media_types, content)
+                schema = self._schemas.of(kind)
+                answer["content"] = {
+                    media_type: {"schema": TEXT if media_type == "text/html" else schema}
+                    for media_type in operation.media_types
+                }
             if operation.gives:
                 answer["headers"] = {name: header_of(name) for name in operation.gives}
             responses[status] = answer
@@ -187,6 +190,7 @@ class Described:
         return [*dict.fromkeys((*self._operation.problems, *EVERYWHERE, *who))]
 
 
+TEXT = {"type": "string"}
 DESCRIPTIONS = {
     201: "Created.",
     202: "Done; the read models follow.",

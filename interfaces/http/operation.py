@@ -59,7 +59,7 @@ QUERY_HEADERS = ("Kasal-After",)
 DETAIL_HEADERS = ("Kasal-After", "If-None-Match")
 LIST_GIVES = ("Kasal-Position", "Link")
 DETAIL_GIVES = ("Kasal-Position", "ETag")
-LIST_PROBLEMS = ("malformed", "not_caught_up", "unavailable")
+LIST_PROBLEMS = ("malformed", "position_gone", "not_caught_up", "unavailable")
 DETAIL_PROBLEMS = (*LIST_PROBLEMS, "not_found")
 
 

@@ -6,13 +6,14 @@ Called by every route that reads. Its one rule: a parameter that a route does no
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Annotated, TypeVar, get_origin
 from urllib.parse import parse_qsl, urlencode
 
 import msgspec
 
-from domain.errors import Fault, Invalid
+from domain.errors import Fault, Invalid, LogUnavailable
 from interfaces.http.answers import Answer, etag
 from interfaces.http.headers import header_fault, is_unchanged
 from interfaces.http.request import ApiRequest
@@ -112,12 +113,24 @@ def converted(value: object, to: object, at: str, faults: list[Fault]) -> object
 async def reached(request: ApiRequest, names: Sequence[str], after: int | None) -> dict[str, str]:
     """Wait for the position that the client asks for, then say which position the answer is of.
 
-    Raises `NotCaughtUp` (503) after `MAX_WAIT_S`.
+    Raises `NotCaughtUp` (503) after `MAX_WAIT_S`, `Refused` (410) for a position beyond the log.
     """
     after = after if after is not None else header_position(request.header("kasal-after"))
-    if after:
+    at = await position_of(request.parts.read, names)
+    if after is not None and after > at:
+        with suppress(LogUnavailable):
+            await check_position(request, after)
         await wait_for(request.parts.read, names, after, MAX_WAIT_S)
-    return {"Kasal-Position": str(max(after or 0, await position_of(request.parts.read, names)))}
+    return {"Kasal-Position": str(max(after or 0, at))}
+
+
+async def check_position(request: ApiRequest, position: int) -> int:
+    """The log's last position. Raises `Refused` (410) when it lies before the one that the client names."""
+    head = await request.parts.read_log.head()
+    if position > head:
+        detail = f"the log ends at position {head}; {position} is not of this log, begin again without it"
+        raise Refused("position_gone", detail)
+    return head
 
 
 def header_position(value: str | None) -> int | None:

@@ -84,11 +84,19 @@ async def test_a_query_waits_for_the_position_that_it_is_asked_for(stack: Stack)
         assert int(found.headers["kasal-position"]) >= position
 
 
-async def test_a_position_that_does_not_come_is_unavailable(
-    stack: Stack, monkeypatch: pytest.MonkeyPatch
+async def test_a_position_that_the_log_does_not_have_is_gone(stack: Stack) -> None:
+    answer = await stack.client.get("/v1/workflows", params={"after": 10**12})
+    assert (answer.status_code, answer.json()["code"]) == (410, "position_gone")
+
+
+async def test_without_a_projector_a_position_that_does_not_come_is_unavailable(
+    own_stack: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("interfaces.http.queries.MAX_WAIT_S", 0.1)
-    answer = await stack.client.get("/v1/workflows", params={"after": 10**12})
+    await own_stack.workflow()
+    await own_stack.stop("projector")
+    created = await own_stack.client.post("/v1/workflows", json=BLOG)
+    answer = await own_stack.client.get("/v1/workflows", params={"after": created.json()["position"]})
     assert (answer.status_code, answer.json()["code"]) == (503, "not_caught_up")
     assert answer.headers["retry-after"] == "1"
 
