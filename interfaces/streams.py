@@ -175,7 +175,7 @@ class LiveEvents:
             try:
                 async for batch in self._feed.follow(self._at):
                     await self._take(batch)
-            except Exception:  # noqa: BLE001 - the process loop; whatever it is, clients keep their streams
+            except Exception:
                 log.warning("the live feed is away; the log serves meanwhile", exc_info=True)
             await asyncio.sleep(RETRY_S)
 
