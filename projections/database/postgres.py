@@ -80,9 +80,9 @@ class Writer:
         with translated():
             connection = self._usable()
             try:
-                connection.execute("BEGIN")
-                answer = work(PostgresSession(connection))
-                connection.execute("COMMIT")
+                session = PostgresSession(connection)
+                answer = work(session)
+                session.commit()
             except BaseException:
                 self._roll_back(connection)
                 raise

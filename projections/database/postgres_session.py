@@ -33,38 +33,51 @@ def placed(statement: str) -> str:
 
 
 class PostgresSession:
-    """`Session` on a connection that is inside a transaction."""
+    """`Session` on a connection; the transaction begins with its first statement, in the same round trip
+    where that is one of several sent together.
+    """
 
     dialect = "postgresql"
 
     def __init__(self, connection: psycopg.Connection[Row]) -> None:
         self._connection = connection
+        self._has_begun = False
+
+    def commit(self) -> None:
+        if self._has_begun:
+            self._connection.execute("COMMIT")
 
     def fetch(self, statement: str, parameters: Parameters = NOTHING) -> list[Row]:
-        return self._connection.execute(placed(statement).encode(), parameters).fetchall()
+        return self._run(placed(statement).encode(), parameters).fetchall()
 
     def execute(self, statement: str, parameters: Parameters = NOTHING) -> Counted:
-        return self._connection.execute(placed(statement).encode(), parameters)
+        return self._run(placed(statement).encode(), parameters)
 
     def documents(self, shape: Shape, keys: Sequence[Key]) -> list[str]:
         select = documents_statement(shape)
-        rows = self._connection.execute(select, (_records(shape.key, keys),)).fetchall()
+        rows = self._run(select, (_records(shape.key, keys),)).fetchall()
         return [row[0] for row in rows]
 
     def upsert(self, shape: Shape, rows: Sequence[Values]) -> None:
-        self._connection.execute(upsert_statement(shape), (_records(shape.columns, rows),))
+        self._run(upsert_statement(shape), (_records(shape.columns, rows),))
 
     def delete(self, shape: Shape, keys: Sequence[Key]) -> None:
-        self._connection.execute(delete_statement(shape), (_records(shape.key, keys),))
+        self._run(delete_statement(shape), (_records(shape.key, keys),))
 
     def together(self) -> AbstractContextManager[object]:
         return self._connection.pipeline()
 
     def serialise(self) -> None:
-        self._connection.execute("SELECT pg_advisory_xact_lock(%s)", (SETUP_LOCK,))
+        self._run(b"SELECT pg_advisory_xact_lock(%s)", (SETUP_LOCK,))
 
     def analyse(self, shape: Shape) -> None:
-        self._connection.execute(f"ANALYZE {shape.name}".encode())
+        self._run(f"ANALYZE {shape.name}".encode())
+
+    def _run(self, statement: bytes, parameters: Parameters | Sequence[object] = ()) -> psycopg.Cursor[Row]:
+        if not self._has_begun:
+            self._has_begun = True
+            self._connection.execute("BEGIN")
+        return self._connection.execute(statement, parameters)
 
 
 def _records(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

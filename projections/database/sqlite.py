@@ -8,10 +8,11 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -81,8 +82,8 @@ class SqliteReadDatabase:
 
     def __init__(self, path: str) -> None:
         self._path = Path(path).absolute()
-        self._writer = _Threads(self._path, "read tables writer", 1)
-        self._readers = _Threads(self._path, "read tables reader", READERS)
+        self._writer = _Threads(partial(connect_writer, self._path), "read tables writer", 1)
+        self._readers = _Threads(partial(connect_reader, self._path), "read tables reader", READERS)
         self.positions = Positions(self.fetch)
 
     async def fetch(self, statement: str, parameters: Parameters = NOTHING) -> list[Row]:
@@ -93,7 +94,7 @@ class SqliteReadDatabase:
 
     @asynccontextmanager
     async def snapshot(self) -> AsyncIterator[Snapshot]:
-        thread = _Threads(self._path, "read tables snapshot", 1)
+        thread = _Threads(partial(connect_reader, self._path), "read tables snapshot", 1)
         try:
             await thread.run(_fetch, "BEGIN", NOTHING)
             yield _Snapshot(thread)
@@ -117,7 +118,7 @@ class _Snapshot:
 def _fetch(connection: sqlite3.Connection, statement: str, parameters: Parameters) -> list[Row]:
     try:
         return connection.execute(statement, parameters).fetchall()
-    except sqlite3.OperationalError as error:
+    except sqlite3.Error as error:
         if _is_missing(error):
             raise NotCaughtUp("the read tables are still to be built") from error
         raise Unavailable("the read tables can not be read") from error
@@ -159,8 +160,8 @@ def _is_missing(error: sqlite3.Error) -> bool:
 class _Threads:
     """Runs functions of a connection, each thread with its own."""
 
-    def __init__(self, path: Path, name: str, count: int) -> None:
-        self._path = path
+    def __init__(self, connect: Callable[[], sqlite3.Connection], name: str, count: int) -> None:
+        self._connect = connect
         self._executor = ThreadPoolExecutor(count, thread_name_prefix=name)
         self._local = threading.local()
         self._connections: list[sqlite3.Connection] = []
@@ -179,20 +180,53 @@ class _Threads:
 
     def _connection(self) -> sqlite3.Connection:
         if not hasattr(self._local, "connection"):
-            self._local.connection = _connect(self._path)
+            self._local.connection = self._connect()
             self._connections.append(self._local.connection)
         connection: sqlite3.Connection = self._local.connection
         return connection
 
 
-def _connect(path: Path) -> sqlite3.Connection:
+def connect_writer(path: Path) -> sqlite3.Connection:
+    """Makes the file where there is none."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        connection = sqlite3.connect(
-            path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False, cached_statements=256
-        )
-        connection.execute("PRAGMA journal_mode = WAL")
+        connection = _connect(path, "rwc")
+        _write_ahead(connection)
         connection.execute("PRAGMA synchronous = NORMAL")
     except (OSError, sqlite3.Error) as error:
         raise Unavailable(f"the read tables can not be opened: {error}") from error
     return connection
+
+
+def connect_reader(path: Path) -> sqlite3.Connection:
+    try:
+        return _connect(path, "rw")
+    except sqlite3.Error as error:
+        if path.exists():
+            raise Unavailable("the read tables can not be opened") from error
+        raise NotCaughtUp("the read tables are still to be built") from error
+
+
+def _connect(path: Path, mode: str) -> sqlite3.Connection:
+    return sqlite3.connect(
+        f"{path.as_uri()}?mode={mode}",
+        uri=True,
+        timeout=BUSY_TIMEOUT_S,
+        isolation_level=None,
+        check_same_thread=False,
+        cached_statements=256,
+    )
+
+
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    """The mode stays with the file. SQLite does not wait for others who are switching a new file just now."""
+    deadline = time.monotonic() + BUSY_TIMEOUT_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.005)
+        else:
+            return
