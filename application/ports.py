@@ -134,7 +134,7 @@ class EventFeed(Protocol):
         ...
 
     async def publish(self, page: Sequence[Recorded]) -> None:
-        """Append one page (consecutive positions) as a whole, or raise `FeedMoved` and append nothing."""
+        """Append a page (consecutive positions). `FeedMoved`: it does not follow; read the last position."""
         ...
 
     def follow(

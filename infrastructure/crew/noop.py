@@ -20,6 +20,6 @@ class NoopEngine:
         document, step, attempt = assignment.definition, assignment.step, assignment.attempt
         for task in document.graph[step].crew.tasks:
             at: dict[str, Any] = {"step": step, "attempt": attempt, "task": task}
-            await reporter.record(TaskStarted(**at, agent=document.tasks[task].agent))
-            await reporter.record(TaskCompleted(**at, output=TaskOutput(task), duration_ms=0))
+            started = TaskStarted(**at, agent=document.tasks[task].agent)
+            await reporter.record(started, TaskCompleted(**at, output=TaskOutput(task), duration_ms=0))
         return StepCompleted(step=step, attempt=attempt)

@@ -1,11 +1,12 @@
 """The event feed on JetStream: the stream's sequence is the log's position.
 
-Called by the relay, and by everything that follows the feed. Its one rule: a page is published as an atomic
-batch that the server refuses unless it follows the last message; nothing else ever writes to the stream.
+Called by the relay, and by everything that follows the feed. Its one rule: every message is published on
+condition that it follows the last one, by itself or in an atomic batch; nothing else ever writes to the stream.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
 
 from nats.nuid import NUID
@@ -31,6 +32,10 @@ MAX_BATCH_MESSAGES = 1000
 
 MAX_BATCH_BYTES = 4 * 1024 * 1024
 """The server holds a batch in memory until it is committed."""
+
+MAX_CHAIN = 8
+"""Pages up to this go as single messages, one behind the other without waiting, each fenced by itself: a batch
+costs the server 2.2 ms however small it is, a message 0.2 ms (nats-server 2.15.1, `sync_interval: always`)."""
 
 Message = tuple[str, bytes, dict[str, str]]
 """Subject, body, headers."""
@@ -71,13 +76,16 @@ class JetStreamFeed:
                 raise
 
     async def publish(self, page: Sequence[Recorded]) -> None:
-        """Append a page as one batch; one that is beyond a batch's bounds as several, each fenced.
+        """Append a page as one batch; a small one as a chain of messages, a very large one as several batches.
 
-        Raises `FeedMoved` (of several batches the first may be in), `Unavailable` (the outcome is unknown:
-        read the last position), `TooLarge`.
+        Raises `FeedMoved` (a part of the page may be in), `Unavailable` (the outcome is unknown), after which
+        the last position tells where to go on; and `TooLarge`.
         """
         for batch in batches(page):
-            await self._publish_batch(batch)
+            if len(batch) <= MAX_CHAIN:
+                await self._publish_chain(batch)
+            else:
+                await self._publish_batch(batch)
 
     async def follow(
         self, after_position: int, *, categories: Sequence[str] = ()
@@ -91,11 +99,20 @@ class JetStreamFeed:
         finally:
             await following.close()
 
+    async def _publish_chain(self, batch: list[tuple[Recorded, bytes]]) -> None:
+        """Sent together, in order; the server takes each only behind the one before."""
+        messages = [_message(recorded, body) for recorded, body in batch]
+        for (recorded, _), (_, _, headers) in zip(batch, messages, strict=True):
+            headers["Nats-Expected-Last-Sequence"] = str(recorded.position - 1)
+        sending = [self._commit(*message) for message in messages]
+        for outcome in await asyncio.gather(*sending, return_exceptions=True):
+            if isinstance(outcome, BaseException):
+                raise outcome
+
     async def _publish_batch(self, batch: list[tuple[Recorded, bytes]]) -> None:
         messages = [_message(recorded, body) for recorded, body in batch]
         messages[0][2]["Nats-Expected-Last-Sequence"] = str(batch[0][0].position - 1)
-        if len(messages) > 1:
-            self._mark_as_batch(messages)
+        self._mark_as_batch(messages)
         for subject, body, headers in messages[:-1]:
             await post(self._connection, subject, body, headers=headers)
         await self._commit(*messages[-1])

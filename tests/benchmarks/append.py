@@ -79,9 +79,12 @@ async def clients(send: Send, concurrency: int, seconds: float = SECONDS) -> Fig
             latencies.append(time.perf_counter() - sent)
 
     await asyncio.gather(*(client() for _ in range(concurrency)))
-    elapsed = time.perf_counter() - begin
-    centiles = statistics.quantiles(latencies, n=100)
-    return Figure(len(latencies) / elapsed, centiles[49] * 1000, centiles[98] * 1000)
+    return figure_of(latencies, time.perf_counter() - begin)
+
+
+def figure_of(latencies_s: list[float], elapsed_s: float) -> Figure:
+    centiles = statistics.quantiles(latencies_s, n=100)
+    return Figure(len(latencies_s) / elapsed_s, centiles[49] * 1000, centiles[98] * 1000)
 
 
 def a_command() -> Append:

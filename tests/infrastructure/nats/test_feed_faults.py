@@ -71,10 +71,10 @@ async def test_a_message_says_what_it_is(feed: JetStreamFeed, nats_connection: C
 async def test_the_sequence_is_the_position(feed: JetStreamFeed, nats_connection: Connection) -> None:
     with pytest.raises(FeedMoved):
         await feed.publish(a_page(3, 9))
-    await feed.publish(a_page(4, 9))
+    await feed.publish(a_page((await feed.last_position() or 0) + 1, 20))
     messages = await stored(nats_connection)
     assert [(sequence, headers["Kasal-Position"]) for sequence, _, headers in messages] == [
-        (position, str(position)) for position in range(1, 10)
+        (position, str(position)) for position in range(1, 21)
     ]
 
 
