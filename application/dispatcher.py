@@ -32,7 +32,7 @@ log = structlog.get_logger()
 QUEUE_WATCH_S = 2.0
 
 SCHEDULED = tag_of(StepScheduled)
-ENDED = frozenset(tag_of(event) for event in (ExecutionCompleted, ExecutionFailed, ExecutionCancelled))
+ENDED = tuple(tag_of(event) for event in (ExecutionCompleted, ExecutionFailed, ExecutionCancelled))
 
 
 class OpenStep(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,7 +92,7 @@ class Dispatcher:
     async def _follow(self, position: int) -> None:
         async def follow() -> None:
             nonlocal position
-            async for batch in self._feed.follow(position, categories=("execution",)):
+            async for batch in self._feed.follow(position, tags=(SCHEDULED, *ENDED)):
                 await asyncio.gather(*map(self._dispatch, batch))
                 position = batch[-1].position if batch else position
 

@@ -137,10 +137,8 @@ class EventFeed(Protocol):
         """Append a page (consecutive positions). `FeedMoved`: it does not follow; read the last position."""
         ...
 
-    def follow(
-        self, after_position: int, *, categories: Sequence[str] = ()
-    ) -> AsyncIterator[Sequence[Recorded]]:
-        """Batches of events beyond a position, in order, for ever; without `categories` every event.
+    def follow(self, after_position: int, *, tags: Sequence[str] = ()) -> AsyncIterator[Sequence[Recorded]]:
+        """Batches of events beyond a position, in order, for ever; without `tags` every event.
 
         Reconnects by itself. Yields what the feed has: a hole (a feed that begins later) is for the caller to
         see by the positions. An empty batch says: nothing new for a while.

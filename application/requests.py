@@ -6,9 +6,11 @@ which makes it again when something that it read has changed meanwhile.
 
 from __future__ import annotations
 
+from typing import cast
+
 from application.documents import read_definition, read_inputs
 from application.states import Preparation, Reads
-from domain.catalog import CATALOG, KINDS, Catalog, catalog_of
+from domain.catalog import CATALOG, KINDS, Catalog, Model, catalog_of
 from domain.definition import Definition, Json, execution_name
 from domain.errors import Fault, Invalid, NotFound, Rejected
 from domain.execution import RequestExecution
@@ -123,15 +125,17 @@ async def request_of(
     workflow_id: str | None = None,
     workflow_version: int | None = None,
 ) -> RequestExecution:
-    models = catalog_of({"models": await reads.of(CATALOG, "models")})
-    wanted = {*definition.models, *([models.default_model] if models.default_model else [])}
+    shelf = await reads.of(CATALOG, "models")
+    models = Catalog(models=cast("dict[str, Model]", shelf.entries))
+    default_model = models.default_model
+    wanted = {*definition.models, *([default_model] if default_model else [])}
     return RequestExecution(
         execution_id=execution_id,
         name=name or execution_name(definition),
         definition=definition,
         inputs=read_inputs(definition, inputs),
         models={model: models.model(model) for model in sorted(wanted)},
-        default_model=models.default_model,
+        default_model=default_model,
         workflow_id=workflow_id,
         workflow_version=workflow_version,
     )

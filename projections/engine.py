@@ -17,7 +17,7 @@ import structlog
 from domain.errors import NotCaughtUp, Unavailable
 from domain.message import Recorded
 from projections.advance import Build, Fenced
-from projections.building import prepare, see_through
+from projections.building import prepare, see_through, stand_still
 from projections.database.shape import ReadDatabase
 from projections.projection import Projection
 from projections.projector import LogReader, Projector, running
@@ -43,7 +43,7 @@ class Feed(Protocol):
     """The part of the feed that projections follow."""
 
     def follow(
-        self, after_position: int, *, categories: Sequence[str] = ()
+        self, after_position: int, *, tags: Sequence[str] = ()
     ) -> AsyncIterator[Sequence[Recorded]]: ...
 
 
@@ -86,6 +86,7 @@ class _Follower:
     async def load(self, *, resume: bool = False) -> None:
         """Read the bookkeeping; make what is missing; go on with what a crash or a release left undone."""
         builds = await self._read_db.write(partial(prepare, projections=self._projections, resume=resume))
+        await self._end_side_tasks_of({build.record.id for build in builds if build.record.role == "live"})
         on_side = {build.record.id for build in self._side.values()}
         builds = [build for build in builds if build.record.id not in on_side]
         self._live = [build for build in builds if build.record.role == "live"]
@@ -116,8 +117,7 @@ class _Follower:
                     batch = reading.result()
                     reading = asyncio.ensure_future(_next(batches))
                 if batch:
-                    await self._apply(batch)
-                    patience_s = SILENCE_S
+                    patience_s = SILENCE_S if await self._apply(batch) else DISTRUST_S
                 else:
                     patience_s = DISTRUST_S if await self._follow_log() else SILENCE_S
         finally:
@@ -128,23 +128,37 @@ class _Follower:
         tasks, self._side = list(self._side), {}
         await _end(tasks)
 
-    async def _apply(self, batch: Sequence[Recorded]) -> None:
-        """Fold a batch, unless another projector does."""
+    async def _end_side_tasks_of(self, live: set[int]) -> None:
+        """Builds that another worker has filled and shown need no task any more."""
+        shown = [t for t, b in self._side.items() if b.record.role == "building" and b.record.id in live]
+        for task in shown:
+            del self._side[task]
+        await _end(shown)
+
+    async def _apply(self, batch: Sequence[Recorded]) -> bool:
+        """Fold a batch, unless another projector does. Returns whether either is certain."""
         if self._is_standby and await self._others_reach(batch[-1].position):
-            return
-        try:
-            if self._is_standby:
-                self._is_standby = False
-                await self.load()
-            await self._projector.follow(self._live, batch)
-        except Fenced:
-            await self._give_way()
+            return True
+        if self._is_standby:
+            await self._take_over()
+        while not self._is_standby:
+            try:
+                await self._projector.follow(self._live, batch)
+            except Fenced:
+                await self._give_way()
+            else:
+                return True
+        return False
+
+    async def _take_over(self) -> None:
+        self._is_standby = False
+        await self.load()
 
     async def _give_way(self) -> None:
-        """Another projector was first, or tables were switched: read the bookkeeping again."""
-        before = {build.record.id for build in self._live}
+        """Another projector was first; or tables were switched, or mended, and this one goes on with them."""
+        before = {build.record.id: build.position for build in self._live}
         await self.load()
-        self._is_standby = before == {build.record.id for build in self._live}
+        self._is_standby = any(b.position > before.get(b.record.id, b.position) for b in self._live)
 
     async def _others_reach(self, position: int) -> bool:
         names = [build.name for build in running(self._live)]
@@ -166,6 +180,8 @@ class _Follower:
             return False
         if self._is_standby and await self._others_reach(head):
             return False
+        if self._is_standby:
+            await self._take_over()
         try:
             await self._projector.catch_up(self._live, head)
         except Fenced:
@@ -182,6 +198,9 @@ class _Follower:
         while build.position < target and build.stopped is None:
             try:
                 await projector.catch_up([build], target)
+            except Fenced:
+                await stand_still(build.record.id, self._read_db)
+                return
             except Unavailable:
                 await asyncio.sleep(LONGEST_PAUSE_S)
 

@@ -25,7 +25,7 @@ from infrastructure.nats.jetstream import (
     post,
     send,
 )
-from infrastructure.nats.subjects import EVENTS, category_filter, event_subject
+from infrastructure.nats.subjects import EVENTS, event_filter, event_subject
 
 MAX_BATCH_MESSAGES = 1000
 """JetStream's bound for one atomic batch."""
@@ -34,8 +34,8 @@ MAX_BATCH_BYTES = 4 * 1024 * 1024
 """The server holds a batch in memory until it is committed."""
 
 MAX_CHAIN = 8
-"""Pages up to this go as single messages, each fenced, one behind the other without waiting. A batch costs the
-server 2.2 ms however small it is, a message 0.2 ms (docs/decisions/0004)."""
+"""Pages up to this go as single messages, each fenced, one behind the other without waiting. A batch costs
+the server 2.2 ms however small it is, a message 0.2 ms (docs/decisions/0004)."""
 
 Message = tuple[str, bytes, dict[str, str]]
 """Subject, body, headers."""
@@ -88,10 +88,10 @@ class JetStreamFeed:
                 await self._publish_batch(batch)
 
     async def follow(
-        self, after_position: int, *, categories: Sequence[str] = ()
+        self, after_position: int, *, tags: Sequence[str] = ()
     ) -> AsyncIterator[Sequence[Recorded]]:
         """Batches of at most 500; an empty one about every second when there is nothing new."""
-        filters = [category_filter(category) for category in categories]
+        filters = [event_filter(tag) for tag in tags]
         following = Following(self._connection, after_position, filters)
         try:
             while True:

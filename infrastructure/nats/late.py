@@ -35,9 +35,9 @@ class LateFeed:
         await self._reached().publish(page)
 
     async def follow(
-        self, after_position: int, *, categories: Sequence[str] = ()
+        self, after_position: int, *, tags: Sequence[str] = ()
     ) -> AsyncIterator[Sequence[Recorded]]:
-        async for batch in self._reached().follow(after_position, categories=categories):
+        async for batch in self._reached().follow(after_position, tags=tags):
             yield batch
 
     def _reached(self) -> EventFeed:

@@ -44,7 +44,7 @@ class MemoryFeed:
             self._moved.notify_all()
 
     async def follow(
-        self, after_position: int, *, categories: Sequence[str] = ()
+        self, after_position: int, *, tags: Sequence[str] = ()
     ) -> AsyncIterator[Sequence[Recorded]]:
         at = after_position
         while True:
@@ -52,7 +52,7 @@ class MemoryFeed:
             page = self._events[start : start + BATCH]
             if page:
                 at = page[-1].position
-            batch = [event for event in page if not categories or event.category in categories]
+            batch = [event for event in page if not tags or event.tag in tags]
             if batch or not page:
                 yield batch
             if not page:

@@ -41,14 +41,17 @@ def text_of(encoded: str) -> str:
 
 def event_subject(recorded: Recorded) -> str:
     """`kasal.events.<tenant>.<category>.<id>.<event>`; the event of `execution.done.v2` is `done_v2`."""
-    event = recorded.tag.partition(".")[2] or recorded.tag
-    parts = (recorded.metadata.tenant, recorded.category, recorded.entity_id, event.replace(".", "_"))
+    parts = (recorded.metadata.tenant, recorded.category, recorded.entity_id, event_name(recorded.tag))
     return "kasal.events." + ".".join(token(part) for part in parts)
 
 
-def category_filter(category: str) -> str:
-    """Every event of a category, of every tenant."""
-    return f"kasal.events.*.{token(category)}.>"
+def event_filter(tag: str) -> str:
+    """Every event with a tag, of every tenant; a tag begins with its category."""
+    return f"kasal.events.*.{token(tag.partition('.')[0])}.*.{token(event_name(tag))}"
+
+
+def event_name(tag: str) -> str:
+    return (tag.partition(".")[2] or tag).replace(".", "_")
 
 
 def work_subject(work: Work) -> str:

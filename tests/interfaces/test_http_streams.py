@@ -183,8 +183,8 @@ async def test_a_hole_in_the_feed_is_filled_from_the_log(tmp_path: Path) -> None
 class HoledFeed(MemoryFeed):
     """A feed whose followers miss every third event."""
 
-    async def follow(self, after_position, *, categories=()):  # type: ignore[no-untyped-def]
-        async for batch in super().follow(after_position, categories=categories):
+    async def follow(self, after_position, *, tags=()):  # type: ignore[no-untyped-def]
+        async for batch in super().follow(after_position, tags=tags):
             yield [recorded for recorded in batch if recorded.position % 3]
 
 

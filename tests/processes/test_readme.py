@@ -37,7 +37,7 @@ def curl_calls() -> list[list[str]]:
 
 
 def request_of(words: list[str], url: str, ids: dict[str, str]) -> httpx.Request:
-    """What curl would send: -H, -d and the address; `0190…` and `0191…` stand for what was answered before."""
+    """What curl would send: -H, -d and the address; `0190…`, `0191…` stand for what was answered before."""
     headers: dict[str, str] = {}
     body, address, waiting = None, "", iter(words)
     for word in waiting:

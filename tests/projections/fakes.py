@@ -16,7 +16,7 @@ class QuietFeed:
     """Says nothing at all, as a NATS that is away."""
 
     async def follow(
-        self, after_position: int, *, categories: Sequence[str] = ()
+        self, after_position: int, *, tags: Sequence[str] = ()
     ) -> AsyncIterator[Sequence[Recorded]]:
         await asyncio.Event().wait()
         yield ()
@@ -26,7 +26,7 @@ class BrokenFeed:
     """Raises whenever it is followed."""
 
     async def follow(
-        self, after_position: int, *, categories: Sequence[str] = ()
+        self, after_position: int, *, tags: Sequence[str] = ()
     ) -> AsyncIterator[Sequence[Recorded]]:
         raise ConnectionError("no servers available")
         yield ()
@@ -46,7 +46,7 @@ class HistoryFeed:
         self._grown.set()
 
     async def follow(
-        self, after_position: int, *, categories: Sequence[str] = ()
+        self, after_position: int, *, tags: Sequence[str] = ()
     ) -> AsyncIterator[Sequence[Recorded]]:
         while True:
             self._grown.clear()
