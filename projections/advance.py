@@ -44,7 +44,7 @@ class Build:
         self.position = record.position
         self.parked = parked
         self.stopped = record.stopped
-        self.rows = WorkingRows(projection, record.suffix)
+        self.rows = WorkingRows(projection, record.suffix, record.id)
 
     @property
     def name(self) -> str:

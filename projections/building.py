@@ -16,7 +16,7 @@ import structlog
 
 from domain.errors import Unavailable
 from projections.advance import Build, Fenced
-from projections.bookkeeping import COLUMNS, Record, Role, create, drop, hide, live_of, records, set_up, show
+from projections.bookkeeping import Record, Role, create, drop, hide, live_of, records, set_up, show
 from projections.database.shape import ReadDatabase, Session
 from projections.projection import Projection
 from projections.projector import LogReader, Projector
@@ -124,10 +124,10 @@ def switch(session: Session, build: Build) -> bool:
 
 def locked(session: Session, name: str) -> Record | None:
     """The live build, which no worker can move before the session ends."""
-    select = f"SELECT {COLUMNS} FROM kasal_projections WHERE name = :name AND role = 'live'"  # noqa: S608
-    lock = " FOR UPDATE" if session.dialect == "postgresql" else ""
-    rows = session.fetch(select + lock, {"name": name})
-    return Record(*rows[0]) if rows else None
+    live = live_of(records(session, name))
+    if live is not None:
+        session.lock(live.id, within_s=1)
+    return live_of(records(session, name))
 
 
 async def see_through(

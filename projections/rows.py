@@ -34,9 +34,11 @@ class _TableRows:
 class WorkingRows:
     """`projections.projection.Rows`, over a session that is set for the time of one transaction."""
 
-    def __init__(self, projection: Projection, suffix: str) -> None:
+    def __init__(self, projection: Projection, suffix: str, build_id: int) -> None:
         self._projection = projection
         self._suffix = suffix
+        self._build_id = build_id
+        self._has_lock = False
         self._session: Session | None = None
         self._tables: dict[str, _TableRows] = {}
         self.forget()
@@ -50,6 +52,7 @@ class WorkingRows:
     def begin(self, session: Session, facts: Sequence[Fact]) -> None:
         """Work in this transaction; read at once the rows that these facts' streams have."""
         self._session = session
+        self._has_lock = False
         for table in self._projection.tables:
             if table.category is not None:
                 self._read_streams(table, [fact for fact in facts if fact.category == table.category])
@@ -113,6 +116,9 @@ class WorkingRows:
     def _read(self, table: ReadTable[Any], rows: _TableRows, keys: Sequence[Key]) -> None:
         if self._session is None:
             raise RuntimeError("rows are read inside a transaction only")
+        if not self._has_lock:
+            self._session.lock(self._build_id)
+            self._has_lock = True
         rows.known.update(dict.fromkeys(keys))
         for document in self._session.documents(rows.shape, keys):
             row = table.row_of(document)

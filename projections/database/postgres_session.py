@@ -67,6 +67,10 @@ class PostgresSession:
     def together(self) -> AbstractContextManager[object]:
         return self._connection.pipeline()
 
+    def lock(self, build_id: int, *, within_s: int = 10) -> None:
+        self._run(f"SET LOCAL lock_timeout = '{within_s}s'".encode())
+        self._run(b"SELECT id FROM kasal_projections WHERE id = %s FOR UPDATE", (build_id,))
+
     def serialise(self) -> None:
         self._run(b"SELECT pg_advisory_xact_lock(%s)", (SETUP_LOCK,))
 

@@ -61,6 +61,14 @@ class Session(Protocol):
         """Statements inside travel in one round trip."""
         ...
 
+    def lock(self, build_id: int, *, within_s: int = 10) -> None:
+        """Nobody else moves, switches or mends this build before the session ends.
+
+        Whoever touches a build's tables holds its row first, so that no two wait for one another.
+        within_s: how long this and all later locks of the session are waited for.
+        """
+        ...
+
     def serialise(self) -> None:
         """From here to the end, no other process sets tables up or switches them."""
         ...

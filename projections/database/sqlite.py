@@ -57,6 +57,9 @@ class Session:
     def together(self) -> AbstractContextManager[object]:
         return nullcontext()
 
+    def lock(self, build_id: int, *, within_s: int = 10) -> None:
+        """A write transaction is alone already."""
+
     def serialise(self) -> None:
         """A write transaction is alone already."""
 
