@@ -16,7 +16,7 @@ import msgspec
 from domain.errors import KasalError
 from domain.message import Event, Recorded, tag_of
 from domain.registry import event_of
-from projections.tables import Key, ReadTable
+from projections.tables import ReadTable
 
 R = TypeVar("R", bound=msgspec.Struct)
 E = TypeVar("E", bound=Event)
@@ -135,17 +135,3 @@ def fact_of(recorded: Recorded) -> Fact:
     stream = recorded.stream
     category, _, entity_id = stream.partition("-")
     return Fact(recorded, recorded.position, stream, recorded.version, recorded.tag, category, entity_id)
-
-
-__all__ = [
-    "FOLD_ERRORS",
-    "Fact",
-    "Fold",
-    "Key",
-    "Projection",
-    "Rows",
-    "facts_of",
-    "milliseconds_between",
-    "tags",
-    "timestamp",
-]

@@ -13,7 +13,6 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import TypeVar
 
 import psycopg
-from psycopg import AsyncConnection
 
 from domain.errors import Unavailable
 from projections.database.postgres_reading import Reader, Readers, connection_settings
@@ -117,6 +116,3 @@ def translated() -> Iterator[None]:
         raise Damaged(str(error)) from error
     except psycopg.Error as error:
         raise Unavailable(f"the read tables can not be written: {error}") from error
-
-
-__all__ = ["AsyncConnection", "PostgresReadDatabase"]

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
+from typing import TypeVar
+
+import pytest
 
 from projections import ALL
 from projections.building import create_aside
@@ -30,6 +35,8 @@ from tests.projections.oracle import expected, stored
 from tests.waiting import eventually
 
 __all__ = ["read_db", "read_url"]
+
+T = TypeVar("T")
 
 
 def second_version(projection: Projection) -> Projection:
@@ -148,3 +155,64 @@ async def test_verify_compares_at_one_position_while_the_log_grows(read_db: Read
             feed.tell()
             await asyncio.sleep(0.001)
         assert (await verifying).is_equal
+
+
+async def test_a_projection_that_is_new_catches_up_beside_the_others(
+    read_db: ReadDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("projections.engine.FAR_BEHIND", 10)
+    history = history_of(1)
+    await caught_up(read_db, [WORKFLOW_LIST], history)
+    feed = HistoryFeed(history)
+    async with projecting(ALL, history, feed, read_db):
+        await eventually(lambda: lag_is_zero(read_db, history))
+        history.handle(request("late", definition()))
+        feed.tell()
+        await eventually(lambda: lag_is_zero(read_db, history))
+    assert await stored(read_db, ALL) == expected(ALL, history.events)
+
+
+class Killed(BaseException):
+    """The process ends here."""
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+async def test_a_rebuild_killed_at_any_transaction_is_finished_later(
+    read_db: ReadDatabase, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    history = history_of(1)
+    monkeypatch.setattr("projections.projector.BACKGROUND_PAGE", 100)
+    await caught_up(read_db, TWO, history)
+    for number in range(1, 9):
+        with suppress(Killed):
+            await rebuild(EXECUTION_LIST, Dying(read_db, number, moment), history)
+        assert (await stored(read_db, TWO)) == expected(TWO, history.events)
+        async with projecting(TWO, history, HistoryFeed(history), read_db):
+            await eventually(lambda: has_one_build(read_db, history))
+        assert (await stored(read_db, TWO)) == expected(TWO, history.events)
+
+
+async def has_one_build(read_db: ReadDatabase, history: History) -> bool:
+    return len(await list_projections(read_db, history)) == len(TWO)
+
+
+class Dying:
+    """A read database whose process dies at its nth transaction: before it, or after its commit."""
+
+    def __init__(self, read_db: ReadDatabase, number: int, moment: str) -> None:
+        self._read_db = read_db
+        self._left = number
+        self._moment = moment
+        self.positions = read_db.positions
+        self.fetch = read_db.fetch
+        self.snapshot = read_db.snapshot
+        self.close = read_db.close
+
+    async def write(self, work: Callable[[Session], T], *, background: bool = False) -> T:
+        self._left -= 1
+        if self._left == 0 and self._moment == "before":
+            raise Killed
+        answer = await self._read_db.write(work, background=background)
+        if self._left == 0:
+            raise Killed
+        return answer
