@@ -22,6 +22,10 @@ from domain.errors import Fault, Invalid, TooLarge
 MAX_DEFINITION_BYTES = 128 * 1024
 """A document above this, as JSON with its schemas, is refused: it travels in one event (256 KiB)."""
 
+PLAIN_TYPES = {"string": str, "boolean": bool, "integer": int, "object": dict, "array": list}
+PLAIN_KEYWORDS = {"type", "title", "description", "default", "examples"}
+"""A schema of no others says only of what type a value is: most inputs have such a one."""
+
 PROMPTS = {"agents": ("role", "goal", "backstory"), "tasks": ("description", "expected_output")}
 """Where a document may say `{template: <name>}` in place of a text."""
 
@@ -170,6 +174,8 @@ def schema_faults(schema: JsonSchema, *at: str) -> Iterator[Fault]:
 
 def value_faults(schema: JsonSchema, value: Json, *at: str) -> tuple[Fault, ...]:
     """Where a value is not an instance of a schema; a schema without end is a fault too."""
+    if type(value) is PLAIN_TYPES.get(str(schema.get("type"))) and schema.keys() <= PLAIN_KEYWORDS:
+        return ()
     try:
         errors = list(validator_of(msgspec.json.encode(schema)).iter_errors(value))
     except (RecursionError, Unresolvable):

@@ -13,6 +13,8 @@ from litestar.types import Receive, Scope, Send
 from application.commands import Outcome
 
 JSON = b"application/json"
+NO_SNIFF = (b"x-content-type-options", b"nosniff")
+NO_STORE = (b"cache-control", b"no-store")
 encoder = msgspec.json.Encoder()
 
 
@@ -26,11 +28,7 @@ class Answer:
     ) -> None:
         self.status = status
         self.body = body
-        self.headers: list[tuple[bytes, bytes]] = [
-            (b"content-length", str(len(body)).encode()),
-            (b"x-content-type-options", b"nosniff"),
-            (b"cache-control", b"no-store"),
-        ]
+        self.headers = [(b"content-length", b"%d" % len(body)), NO_SNIFF, NO_STORE]
         if body:
             self.headers.append((b"content-type", media_type))
         for name, value in (headers or {}).items():

@@ -6,6 +6,7 @@ injection, bodies and answers are bytes that we decode and encode ourselves (tes
 
 from __future__ import annotations
 
+import gc
 from typing import cast
 
 from litestar import Litestar
@@ -72,6 +73,14 @@ def create_app(parts: Parts) -> Litestar:
         logging_config=None,
         debug=False,
     )
+
+
+def spare_the_collector() -> None:
+    """Called once by a process that serves the application: what is there stays, and what a request makes is
+    mostly gone before it is looked at (measured: 15 % of a command's time)."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
 
 
 async def end_streams(app: Litestar) -> None:

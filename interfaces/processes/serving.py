@@ -18,7 +18,7 @@ from uvicorn._types import ASGIApplication
 from domain.errors import Invalid
 from infrastructure.settings import Settings
 from infrastructure.wiring import Installation, to_cloudevent
-from interfaces.http.app import create_app, end_streams
+from interfaces.http.app import create_app, end_streams, spare_the_collector
 from interfaces.http.parts import Parts
 
 GRACE_S = 10
@@ -72,6 +72,7 @@ async def parts_of(installation: Installation) -> Parts:
 async def serve(installation: Installation, listener: socket.socket) -> None:
     """Until cancelled; then drain."""
     app = create_app(await parts_of(installation))
+    spare_the_collector()
     config = uvicorn.Config(
         cast("ASGIApplication", app),
         log_config=None,
