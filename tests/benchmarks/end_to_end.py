@@ -61,10 +61,10 @@ class Client:
         parts = urlsplit(url)
         return cls(*await asyncio.open_connection(parts.hostname, parts.port))
 
-    async def post(self, path: str, body: bytes) -> bytes:
+    async def post(self, path: str, body: bytes, more_headers: str = "") -> bytes:
         head = (
             f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
-            f"Content-Length: {len(body)}\r\n\r\n"
+            f"{more_headers}Content-Length: {len(body)}\r\n\r\n"
         )
         self._writer.write(head.encode() + body)
         answer = await self._reader.readuntil(b"\r\n\r\n")
@@ -152,10 +152,15 @@ async def run(database: str, log_url: str = "", read_url: str = "") -> list[Resu
     return results
 
 
-async def main() -> None:
+async def measure_both() -> list[Result]:
     results = await run("sqlite")
     with postgres_server() as server, postgres_database(server) as url:
         results += await run("postgresql", url, url)
+    return results
+
+
+def main() -> None:
+    results = asyncio.run(measure_both())
     print("\nthree no-op tasks, start to COMPLETED: executions/s, p50/p99 ms (accepted) and (completed)")
     for row in results:
         peers = PEERS[row.concurrency] if row.database == "postgresql" else ""
@@ -167,4 +172,4 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    main()
