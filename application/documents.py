@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cache, lru_cache
+from itertools import islice
 from typing import Any, TypeGuard
 
 import jsonschema
 import msgspec
 from referencing.exceptions import Unresolvable
 
+from application.schema_work import MAX_CHECKS, MAX_WORK, schema_work, values_in
 from domain.catalog import Catalog
 from domain.checks import definition_faults, pointer
 from domain.definition import Definition, Json, JsonSchema
@@ -29,8 +31,12 @@ PLAIN_KEYWORDS = {"type", "title", "description", "default", "examples"}
 PROMPTS = {"agents": ("role", "goal", "backstory"), "tasks": ("description", "expected_output")}
 """Where a document may say `{template: <name>}` in place of a text."""
 
-REFUSED_KEYWORDS = ("pattern", "patternProperties", "$dynamicRef", "$recursiveRef")
-"""JSON Schema keywords that could stall a process (regular expressions) or loop."""
+REFUSED_KEYWORDS = ("pattern", "patternProperties", "uniqueItems", "$dynamicRef", "$recursiveRef")
+"""JSON Schema keywords that could stall a process (regular expressions, every item against every other) or
+loop."""
+
+MAX_FAULTS = 100
+"""Of a document's shape that are named at once."""
 
 
 def read_definition(document: object, catalog: Catalog) -> Definition:
@@ -38,18 +44,23 @@ def read_definition(document: object, catalog: Catalog) -> Definition:
 
     Raises `Invalid` with every fault, `TooLarge` above `MAX_DEFINITION_BYTES`.
     """
+    check_size(document)
     faults: list[Fault] = []
     document = with_templates(document, catalog, faults)
-    faults.extend(shape_faults(document))
+    faults.extend(islice(shape_faults(document), MAX_FAULTS))
     check(faults)
     definition = msgspec.convert(document, type=Definition)
     faults.extend(definition_faults(definition, catalog))
     faults.extend(schemas_faults(definition))
     check(faults)
     definition = with_schemas(definition, catalog)
-    if (size := len(msgspec.json.encode(definition))) > MAX_DEFINITION_BYTES:
-        raise TooLarge(f"the definition has {size} bytes as JSON; expected at most {MAX_DEFINITION_BYTES}")
+    check_size(definition)
     return definition
+
+
+def check_size(document: object) -> None:
+    if (size := len(msgspec.json.encode(document))) > MAX_DEFINITION_BYTES:
+        raise TooLarge(f"the definition has {size} bytes as JSON; expected at most {MAX_DEFINITION_BYTES}")
 
 
 def check(faults: list[Fault]) -> None:
@@ -161,7 +172,11 @@ def schemas_faults(definition: Definition) -> Iterator[Fault]:
 
 
 def schema_faults(schema: JsonSchema, *at: str) -> Iterator[Fault]:
-    """Where a JSON Schema is not one (draft 2020-12), or uses what is refused here."""
+    """Where a JSON Schema is not one (draft 2020-12), uses what is refused here, or is too much work."""
+    if schema_work(schema) > MAX_WORK:
+        message = f"refers to itself, or has more than {MAX_WORK} keywords with its references written out"
+        yield Fault(pointer(*at), f"{message}; expected less")
+        return
     validator = jsonschema.Draft202012Validator(jsonschema.Draft202012Validator.META_SCHEMA)
     for error in validator.iter_errors(schema):
         yield Fault(pointer(*at, *error.absolute_path), f"is not a JSON Schema: {error.message[:300]}")
@@ -177,16 +192,20 @@ def value_faults(schema: JsonSchema, value: Json, *at: str) -> tuple[Fault, ...]
     if type(value) is PLAIN_TYPES.get(str(schema.get("type"))) and schema.keys() <= PLAIN_KEYWORDS:
         return ()
     try:
-        errors = list(validator_of(msgspec.json.encode(schema)).iter_errors(value))
+        validator, work = validator_of(msgspec.json.encode(schema))
+        if work > MAX_WORK or work * values_in(value) > MAX_CHECKS:
+            return (Fault(pointer(*at), "is too large to be held against its schema; expected less"),)
+        errors = list(islice(validator.iter_errors(value), MAX_FAULTS))
     except (RecursionError, Unresolvable):
         return (Fault(pointer(*at), "its schema refers to itself without end, or to what it lacks"),)
     return tuple(fault for error in errors for fault in faults_of(error, *at))
 
 
 @lru_cache(maxsize=1024)
-def validator_of(schema: bytes) -> jsonschema.Draft202012Validator:
-    """Of a schema as JSON; making one costs ten times as much as asking it."""
-    return jsonschema.Draft202012Validator(msgspec.json.decode(schema))
+def validator_of(schema: bytes) -> tuple[jsonschema.Draft202012Validator, int]:
+    """Of a schema as JSON, and how much work it is; making one costs ten times as much as asking it."""
+    decoded = msgspec.json.decode(schema)
+    return jsonschema.Draft202012Validator(decoded), schema_work(decoded)
 
 
 def keywords(value: object, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], str, object]]:

@@ -64,7 +64,7 @@ def test_a_sound_document_is_read() -> None:
         (("tasks", "file", "description"), {"template": "rude"}, "/tasks/file/description", "one of: polite"),
         (("agents", "bad name"), {"role": "r", "goal": "g", "backstory": "b"}, "/agents", "'bad name'"),
         (("name",), "", "/name", "non-empty"),
-        (("inputs", "ticket"), {"$ref": "#", "default": 1}, "/inputs/ticket/default", "without end"),
+        (("inputs", "ticket"), {"$ref": "#", "default": 1}, "/inputs/ticket", "refers to itself"),
         (("inputs", "ticket"), {"$ref": "#/$defs/a", "default": 1}, "/inputs/ticket/default", "lacks"),
     ],
 )
