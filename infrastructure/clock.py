@@ -19,6 +19,12 @@ def uuid7(unix_ms: int, randomness: bytes) -> str:
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
+def tail_of(random_hex: str) -> str:
+    """What follows the time in a UUIDv7, from 20 random hexadecimal digits."""
+    variant = "89ab"[int(random_hex[3], 16) & 3]
+    return f"7{random_hex[:3]}-{variant}{random_hex[4:7]}-{random_hex[7:19]}"
+
+
 class SystemClock:
     """The machine's clock and its random bytes. Safe from any thread, and after a fork.
 
@@ -27,22 +33,24 @@ class SystemClock:
     """
 
     def __init__(self) -> None:
-        self._randomness: Iterator[bytes] = iter(())
+        self._tails: Iterator[str] = iter(())
         self._process = 0
 
     def now(self) -> datetime:
         return datetime.now(UTC)
 
     def new_id(self) -> str:
-        randomness = next(self._randomness, None)
-        if randomness is None or self._process != os.getpid():
-            randomness = self._fetch()
-        return uuid7(time.time_ns() // 1_000_000, randomness)
+        tail = next(self._tails, None)
+        if tail is None or self._process != os.getpid():
+            tail = self._fetch()
+        moment = f"{time.time_ns() // 1_000_000:012x}"
+        return f"{moment[:8]}-{moment[8:]}-{tail}"
 
-    def _fetch(self) -> bytes:
-        fetched = os.urandom(10 * IDS_AT_ONCE)
-        first, *rest = (fetched[at : at + 10] for at in range(0, len(fetched), 10))
-        self._process, self._randomness = os.getpid(), iter(rest)
+    def _fetch(self) -> str:
+        """What follows the time in an id, for the next ids."""
+        fetched = os.urandom(10 * IDS_AT_ONCE).hex()
+        first, *rest = (tail_of(fetched[at : at + 20]) for at in range(0, len(fetched), 20))
+        self._process, self._tails = os.getpid(), iter(rest)
         return first
 
 

@@ -12,6 +12,7 @@ from typing import cast
 from litestar import Litestar
 from litestar.datastructures import State
 from litestar.exceptions import HTTPException
+from litestar.middleware import DefineMiddleware
 
 from interfaces.http import (
     catalog,
@@ -25,6 +26,7 @@ from interfaces.http import (
 )
 from interfaces.http.admission import Admission
 from interfaces.http.bodies import MAX_BODY_BYTES
+from interfaces.http.direct import Direct
 from interfaces.http.errors import on_error
 from interfaces.http.parts import Parts
 from interfaces.http.request import ApiRequest
@@ -60,14 +62,16 @@ ROUTES = (
 
 def create_app(parts: Parts) -> Litestar:
     """The application; whoever runs it owns the parts and closes them afterwards."""
+    admission = Admission(parts.settings)
     live = LiveEvents(parts.read_log, parts.feed, parts.to_cloudevent)
     return Litestar(
         route_handlers=ROUTES,
-        before_request=Admission(parts.settings).admit,
+        middleware=[DefineMiddleware(Direct, parts=parts, admission=admission)],
+        before_request=admission.admit,
         exception_handlers={Exception: on_error, HTTPException: on_error},
         request_class=ApiRequest,
         request_max_body_size=MAX_BODY_BYTES,
-        state=State({"parts": parts, "live": live}),
+        state=State({"live": live}),
         on_shutdown=[live.close],
         openapi_config=None,
         logging_config=None,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import cache, partial
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -51,9 +50,9 @@ def path_of(kind: Kind) -> str:
     return f"/v1/{kind}/{{name:path}}"
 
 
-def given_name(name: Path) -> str:
-    """`openai/gpt-4o-mini` of the path `/openai/gpt-4o-mini`."""
-    return name.as_posix().removeprefix("/")
+def given_name(rest_of_path: str) -> str:
+    """`openai/gpt-4o-mini` of `/openai/gpt-4o-mini`."""
+    return rest_of_path.removeprefix("/")
 
 
 def list_route(kind: Kind) -> HTTPRouteHandler:
@@ -94,7 +93,7 @@ def detail_route(kind: Kind) -> HTTPRouteHandler:
             gives=DETAIL_GIVES,
         ),
     )
-    async def detail(request: ApiRequest, name: FromPath[Path]) -> Answer:
+    async def detail(request: ApiRequest, name: FromPath[str]) -> Answer:
         """As it was set last."""
         query = read_query(request, Query)
         fetch = partial(get_entry, request.parts.read, request.tenant, kind, given_name(name))
@@ -118,7 +117,7 @@ def set_route(kind: Kind) -> HTTPRouteHandler:
             gives=COMMAND_GIVES,
         ),
     )
-    async def set_entry(request: ApiRequest, name: FromPath[Path]) -> Answer:
+    async def set_entry(request: ApiRequest, name: FromPath[str]) -> Answer:
         """A seed never overwrites it. Workflows saved before keep what they copied."""
         refuse_condition(request)
         entry = entry_of(kind, given_name(name), await read_value(request))
@@ -142,7 +141,7 @@ def remove_route(kind: Kind) -> HTTPRouteHandler:
             gives=COMMAND_GIVES,
         ),
     )
-    async def remove_entry(request: ApiRequest, name: FromPath[Path]) -> Answer:
+    async def remove_entry(request: ApiRequest, name: FromPath[str]) -> Answer:
         """What an administrator removes, no seed brings back."""
         refuse_condition(request)
         removed = given_name(name)

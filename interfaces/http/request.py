@@ -5,8 +5,6 @@ Given to Litestar as its request class. Its one rule: a header that came twice i
 
 from __future__ import annotations
 
-from typing import cast
-
 from litestar import Request
 from litestar.datastructures import State
 
@@ -16,11 +14,12 @@ TENANT = "default"
 
 
 class ApiRequest(Request[None, None, State]):
-    """A request whose headers are decoded once, when the first is asked for."""
+    """A request whose headers are decoded once, when the first is asked for. `parts`: set by `direct`."""
 
-    __slots__ = ("_by_name",)
+    __slots__ = ("_by_name", "parts")
 
     _by_name: dict[str, str]
+    parts: Parts
 
     def header(self, name: str) -> str | None:
         """The header's value; `name` in lower case."""
@@ -32,10 +31,6 @@ class ApiRequest(Request[None, None, State]):
                 key, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
                 by_name[key] = f"{by_name[key]}, {value}" if key in by_name else value
         return by_name.get(name)
-
-    @property
-    def parts(self) -> Parts:
-        return cast("Parts", self.app.state["parts"])
 
     @property
     def tenant(self) -> str:

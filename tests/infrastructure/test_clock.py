@@ -16,6 +16,14 @@ def test_an_id_is_a_uuid_of_version_7_that_sorts_by_its_time() -> None:
     assert [str(UUID(each)) for each in ids] == ids
 
 
+def test_the_system_s_ids_are_of_version_7_too() -> None:
+    clock = SystemClock()
+    ids = [clock.new_id() for _ in range(1_000)]
+    assert {UUID(each).version for each in ids} == {7}
+    assert [str(UUID(each)) for each in ids] == ids
+    assert [each[:13] for each in ids] == sorted(each[:13] for each in ids)
+
+
 def test_ids_of_many_threads_are_unlike_each_other() -> None:
     clock = SystemClock()
     with ThreadPoolExecutor(8) as threads:
