@@ -6,31 +6,49 @@ rule: every request may come twice; the second changes nothing and is answered l
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import msgspec
 
 from application.commands import CommandHandler, Context, Outcome
-from application.ports import Assignment
+from application.ports import Assignment, EventLog
 from domain.errors import Conflict, KasalError, Unavailable
 from domain.execution import (
     EXECUTION,
     Execution,
     Failure,
+    Journaled,
+    ModelCallCompleted,
     RecordProgress,
     StartStep,
     StepFailed,
     StepStatus,
     TaskOutput,
+    ToolCallCompleted,
+    ToolCallFailed,
 )
+from domain.message import Recorded, tag_of
+from domain.registry import event_of
+
+JOURNALED = frozenset(tag_of(event) for event in (ModelCallCompleted, ToolCallCompleted, ToolCallFailed))
 
 MAX_REPLY_BYTES = 900_000
 """NATS carries 1 MiB."""
+
+
+class ReadJournal(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="ReadJournal"):
+    """From a runner that begins a step again: the known outcomes of its calls, from the `offset`-th on."""
+
+    execution_id: str
+    step: str
+    offset: int
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A runner's command. The ids are those of the work that it was given."""
 
     runner: str
-    command: StartStep | RecordProgress
+    command: StartStep | RecordProgress | ReadJournal
     tenant: str = "default"
     correlation_id: str | None = None
     causation_id: str | None = None
@@ -41,9 +59,12 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """assignment: of a claim that was granted. retry_after_s: nothing was done, ask again.
 
     refused: why the runner has to stop; is_over: nobody will need the work again.
+    journal: what was asked for; has_more: and there is more, behind it.
     """
 
     assignment: Assignment | None = None
+    journal: tuple[Journaled, ...] = ()
+    has_more: bool = False
     refused: str = ""
     is_over: bool = False
     retry_after_s: float = 0
@@ -52,8 +73,9 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class CommandChannel:
     """Answers runners. Never raises for what a request says."""
 
-    def __init__(self, commands: CommandHandler) -> None:
+    def __init__(self, commands: CommandHandler, log: EventLog) -> None:
         self._commands = commands
+        self._log = log
 
     async def answer(self, body: bytes) -> bytes:
         reply = await self._reply(body)
@@ -75,14 +97,29 @@ class CommandChannel:
             traceparent=request.traceparent,
         )
         try:
+            if isinstance(request.command, ReadJournal):
+                return await self._read_journal(request.command)
             outcome = await self._commands.handle(request.command, context)
         except Unavailable as error:
             return Reply(retry_after_s=error.retry_after_s)
         except Conflict:
             return Reply(retry_after_s=0.05)
         except KasalError as error:
-            return Reply(refused=str(error), is_over=await self._is_over(request.command))
+            is_over = not isinstance(request.command, ReadJournal) and await self._is_over(request.command)
+            return Reply(refused=str(error), is_over=is_over)
         return granted(request.command, outcome) if isinstance(request.command, StartStep) else Reply()
+
+    async def _read_journal(self, asked: ReadJournal) -> Reply:
+        """A page that fits a message."""
+        events = await self._log.read_stream(f"execution-{asked.execution_id}")
+        entries = journal_of(events, asked.step)[asked.offset :]
+        page, size = 0, 0
+        for entry in entries:
+            size += len(msgspec.json.encode(entry))
+            if page and size > MAX_REPLY_BYTES // 2:
+                break
+            page += 1
+        return Reply(journal=entries[:page], has_more=page < len(entries))
 
     async def _fail_oversized(self, assignment: Assignment, size_bytes: int) -> Reply:
         """A step whose context does not fit a message can never run: end it, and say why."""
@@ -107,6 +144,23 @@ class CommandChannel:
             return True
         outdated = isinstance(command, StartStep) and command.turn < step.turn
         return outdated or step.status in (StepStatus.COMPLETED, StepStatus.FAILED)
+
+
+def journal_of(events: Iterable[Recorded], step: str) -> tuple[Journaled, ...]:
+    """The calls of a step whose outcome is known and whole, by their first result, in order.
+
+    A call's id is the same in every attempt; a model call that failed is none: it is sent again.
+    """
+    found: dict[str, Journaled] = {}
+    for recorded in events:
+        if recorded.tag not in JOURNALED:
+            continue
+        event = event_of(recorded)
+        assert isinstance(event, Journaled)  # noqa: S101 - its tag was compared
+        content = getattr(event, "response", None) or getattr(event, "result", None)
+        if event.step == step and not (content and content.is_truncated):
+            found.setdefault(event.call, event)
+    return tuple(found.values())
 
 
 def granted(command: StartStep, outcome: Outcome) -> Reply:

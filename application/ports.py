@@ -17,7 +17,7 @@ import msgspec
 
 from domain.catalog import Model
 from domain.definition import Definition, Json
-from domain.execution import Progress, StepCompleted, StepFailed, TaskOutput
+from domain.execution import Journaled, Progress, StepCompleted, StepFailed, TaskOutput
 from domain.message import Metadata, Recorded
 
 MAX_EVENT_BYTES = 256 * 1024
@@ -208,6 +208,7 @@ class Assignment(msgspec.Struct, frozen=True, kw_only=True):
 
     attempt  the fencing number that every report of this run carries
     outputs  by task of an earlier step: those that this step's tasks have as context
+    journal  the calls of earlier attempts whose outcome is known, in order
     """
 
     execution_id: str
@@ -218,6 +219,7 @@ class Assignment(msgspec.Struct, frozen=True, kw_only=True):
     models: dict[str, Model]
     default_model: str | None = None
     outputs: dict[str, TaskOutput] = {}
+    journal: tuple[Journaled, ...] = ()
     tenant: str = "default"
 
 

@@ -195,7 +195,7 @@ class Installation:
 
     async def serve_runners(self) -> None:
         """Answer the command channel; on cancellation, what was taken."""
-        channel = CommandChannel(await self.commands())
+        channel = CommandChannel(await self.commands(), await self.log())
         service = await serve(
             await self.nats(), COMMANDS, channel.answer, group="commands", concurrency=CHANNEL_CONCURRENCY
         )

@@ -112,8 +112,10 @@ class ModelCallStarted(StepEvent, frozen=True, tag="execution.model_call_started
 
 
 class ModelCallCompleted(StepEvent, frozen=True, tag="execution.model_call_completed"):
-    """model: the one that answered. response: text, or tool calls as JSON. Tokens as the provider counted
-    them."""
+    """model: the one that answered. Tokens as the provider counted them.
+
+    response  text; where `asks_for_tools`, the tool calls as JSON (OpenAI's dicts)
+    """
 
     call: str
     model: str
@@ -123,6 +125,7 @@ class ModelCallCompleted(StepEvent, frozen=True, tag="execution.model_call_compl
     cost_usd: float
     duration_ms: int
     task: str | None = None
+    asks_for_tools: bool = False
 
 
 class ModelCallFailed(StepEvent, frozen=True, tag="execution.model_call_failed"):
@@ -197,6 +200,9 @@ Progress: TypeAlias = (
     | StepFailed
 )
 """What a runner may report."""
+
+Journaled: TypeAlias = ModelCallCompleted | ToolCallCompleted | ToolCallFailed
+"""A call whose outcome is known: when the crew runs again the journal answers it, and it is never sent."""
 
 ExecutionEvents: TypeAlias = (
     ExecutionRequested

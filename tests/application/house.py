@@ -61,7 +61,7 @@ class House:
         self.feed = MemoryFeed()
         self.queue = MemoryWorkQueue(lease_s=lease_s)
         self.commands = CommandHandler(self.log, SystemClock())
-        self.channel = CommandChannel(self.commands)
+        self.channel = CommandChannel(self.commands, self.log)
         self.runners: list[Runner] = []
         self.executions: list[str] = []
 

@@ -13,6 +13,9 @@ from application.ports import Assignment, Reporter
 from domain.definition import Crew, Definition, Step, Task
 from domain.execution import (
     CancelExecution,
+    Content,
+    Journaled,
+    ModelCallCompleted,
     RecordProgress,
     StartStep,
     Status,
@@ -240,3 +243,45 @@ def gathering(count: int) -> Definition:
         "last": Step(crew=Crew(tasks=("sum",)), after=("first",)),
     }
     return Definition(name="Gathering", agents={"writer": WRITER}, tasks={**many, "sum": last}, steps=steps)
+
+
+def model_call(call: str, text: str, *, attempt: int = 1, is_truncated: bool = False) -> ModelCallCompleted:
+    return ModelCallCompleted(
+        step="crew",
+        attempt=attempt,
+        call=call,
+        model="demo/small",
+        response=Content("d", len(text), text, is_truncated),
+        prompt_tokens=1,
+        completion_tokens=1,
+        cost_usd=0,
+        duration_ms=1,
+    )
+
+
+async def test_a_second_attempt_gets_the_journal_of_the_first_whole_and_in_order() -> None:
+    house = House(lease_s=0.1)
+    calls = [model_call(f"c{number}", str(number) * 100_000) for number in range(9)]
+    got: list[tuple[Journaled, ...]] = []
+
+    class Reading(PlainEngine):
+        async def run(self, assignment: Assignment, reporter: Reporter) -> StepCompleted | StepFailed:
+            got.append(assignment.journal)
+            if assignment.attempt == 1:
+                for call in calls:
+                    await reporter.record(call)
+                await reporter.record(model_call("part", "beginning", is_truncated=True))
+                await asyncio.Event().wait()
+            return await super().run(assignment, reporter)
+
+    await house.start("x", blog(), topic="tea")
+    dead = house.runner("r1", Reading(), heartbeat_s=3600, concurrency=1)
+    async with house.running(house.dispatcher().run(), dead.run()):
+        await eventually(lambda: recorded_calls(house, 10))
+        async with house.running(house.runner("r2", Reading()).run()):
+            await eventually(ended(house, "x"))
+    assert got == [(), tuple(calls)]
+
+
+async def recorded_calls(house: House, count: int) -> bool:
+    return sum(isinstance(event_of(e), ModelCallCompleted) for e in await house.log.read_all(0, 100)) == count
