@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import cast
 
-from application.documents import read_definition, read_inputs
+from application.documents import check, read_definition, read_inputs
 from application.states import Preparation, Reads
 from domain.catalog import CATALOG, KINDS, Catalog, Model, catalog_of
 from domain.definition import Definition, Json, execution_name
@@ -94,8 +94,8 @@ async def inline_definition(reads: Reads, document: object) -> Definition:
     try:
         return read_definition(document, await whole_catalog(reads))
     except Invalid as invalid:
-        below = tuple(Fault(f"/definition{fault.pointer}", fault.message) for fault in invalid.faults)
-        raise Invalid(str(invalid), below) from None
+        check([Fault(f"/definition{fault.pointer}", fault.message) for fault in invalid.faults])
+        raise
 
 
 async def saved_definition(

@@ -28,7 +28,9 @@ class Answer:
     ) -> None:
         self.status = status
         self.body = body
-        self.headers = [(b"content-length", b"%d" % len(body)), NO_SNIFF, NO_STORE]
+        self.headers = [NO_SNIFF, NO_STORE]
+        if status not in (204, 304):
+            self.headers.append((b"content-length", b"%d" % len(body)))
         if body:
             self.headers.append((b"content-type", media_type))
         for name, value in (headers or {}).items():

@@ -69,9 +69,9 @@ def refusal_of(error: HTTPException, path: str, method: str) -> Exception:
 
 
 def report(error: Exception, problem: problems.Problem) -> None:
-    """The stack of what is a fault of ours; one line for what is the world's."""
+    """The stack of what is a fault of ours. What is away says so itself, once and not for every request."""
     fields = {"code": problem.code, "trace_id": problem.trace_id, "path": problem.instance}
     if problem.status == 500:
         log.error("request failed", **fields, exc_info=error)
     else:
-        log.warning("request refused", **fields, reason=str(error))
+        log.debug("request refused", **fields, reason=str(error))

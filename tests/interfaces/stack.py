@@ -112,12 +112,14 @@ class Server(uvicorn.Server):
 
 
 @asynccontextmanager
-async def running(folder: Path, feed: EventFeed, **settings: Any) -> AsyncIterator[Stack]:
-    """The whole of it, with one default model in its catalogue."""
-    url = f"sqlite:///{folder / 'log.db'}"
+async def running(
+    folder: Path, feed: EventFeed, *, database: str = "", **settings: Any
+) -> AsyncIterator[Stack]:
+    """The whole of it, with one default model in its catalogue. database: PostgreSQL's URL; else SQLite."""
+    url = database or f"sqlite:///{folder / 'log.db'}"
     await asyncio.to_thread(migrate, url)
     log = await open_event_log(url)
-    read = await open_read_database(f"sqlite:///{folder / 'read.db'}")
+    read = await open_read_database(database or f"sqlite:///{folder / 'read.db'}")
     commands = CommandHandler(log, SystemClock())
     await commands.handle(SetEntry(kind="models", entry=Model(name="demo/model", default=True)), SYSTEM)
     tokens = Tokens()
