@@ -147,11 +147,12 @@ class CommandChannel:
 
 
 def journal_of(events: Iterable[Recorded], step: str) -> tuple[Journaled, ...]:
-    """The calls of a step whose outcome is known and whole, by their first result, in order.
+    """The calls of a step whose outcome is known and whole, in order.
 
-    A call's id is the same in every attempt; a model call that failed is none: it is sent again.
+    A call's id is the same in every attempt. It stands here twice when the first outcome was a tool's failure
+    and the agent asked again. A model call that failed is none: it is sent again.
     """
-    found: dict[str, Journaled] = {}
+    found: list[Journaled] = []
     for recorded in events:
         if recorded.tag not in JOURNALED:
             continue
@@ -159,8 +160,8 @@ def journal_of(events: Iterable[Recorded], step: str) -> tuple[Journaled, ...]:
         assert isinstance(event, Journaled)  # noqa: S101 - its tag was compared
         content = getattr(event, "response", None) or getattr(event, "result", None)
         if event.step == step and not (content and content.is_truncated):
-            found.setdefault(event.call, event)
-    return tuple(found.values())
+            found.append(event)
+    return tuple(found)
 
 
 def granted(command: StartStep, outcome: Outcome) -> Reply:

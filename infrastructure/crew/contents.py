@@ -20,6 +20,9 @@ from domain.execution import Content, Failure, TaskOutput
 INLINE_BYTES = 16 * 1024
 """A call's text is stored in its event up to this size; of a longer one the beginning."""
 
+RESULT_BYTES = 100 * 1024
+"""The same for what a call returned: only a result that is stored whole can be answered from the journal."""
+
 MAX_OUTPUT_BYTES = 128 * 1024
 """A task's output above this fails the task: it would not fit into the events that carry it."""
 
@@ -54,19 +57,19 @@ def clean_json(value: Json) -> Json:
             return value
 
 
-def content_of(text: str) -> Content:
+def content_of(text: str, inline_bytes: int = INLINE_BYTES) -> Content:
     """What an event says of a text: all of it when it is short, else its beginning, always its digest."""
     whole = clean_text(text).encode()
     digest = sha256(whole).hexdigest()
-    if len(whole) <= INLINE_BYTES:
+    if len(whole) <= inline_bytes:
         return Content(digest, len(whole), whole.decode())
-    beginning = whole[:INLINE_BYTES].decode(errors="ignore")
+    beginning = whole[:inline_bytes].decode(errors="ignore")
     return Content(digest, len(whole), beginning, is_truncated=True)
 
 
-def json_content(value: Json) -> Content:
+def json_content(value: Json, inline_bytes: int = INLINE_BYTES) -> Content:
     """A value as the content of an event, in the one spelling that its digest rests on."""
-    return content_of(canonical(value))
+    return content_of(canonical(value), inline_bytes)
 
 
 def canonical(value: Json) -> str:

@@ -4,8 +4,8 @@ A `StepRun` is one run of a step; each of its tasks is a `Lane`, through which i
 go. Called by the model, the tools and the tasks that CrewAI works with. Its one rule: once a run is stopped,
 nothing is reported any more, whatever thread is still working.
 
-`Lane.call` is the seam of the journal: the id of a call is the same whenever the crew runs again, so a
-journal can answer there instead of acting.
+`Lane.call` is where the journal answers: the id of a call is the same whenever the crew runs again, and a
+call whose outcome is known from an earlier attempt is not made again.
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ import asyncio
 import concurrent.futures
 import threading
 import time
-from collections.abc import Callable
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable
 from hashlib import sha256
 from typing import Any, Literal, TypeVar
 
 from application.ports import Assignment, Reporter, Stopped
 from domain.definition import Json
-from domain.execution import Failure, Progress
+from domain.execution import Failure, Journaled, Progress, ToolCallFailed
 from infrastructure.crew.contents import canonical
 from infrastructure.crew.occurrences import Occurrences
 
@@ -48,12 +49,30 @@ class CallFailed(Exception):
         self.retry_after_s = retry_after_s
 
 
+class Journal:
+    """The outcomes of earlier attempts, by call. Safe from any thread."""
+
+    def __init__(self, entries: Iterable[Journaled]) -> None:
+        self._known: defaultdict[str, deque[Journaled]] = defaultdict(deque)
+        for entry in entries:
+            self._known[entry.call].append(entry)
+
+    def take(self, call: str) -> Journaled | None:
+        """The next outcome of a call; each is given once, in the order in which they came about."""
+        known = self._known.get(call)
+        try:
+            return known.popleft() if known else None
+        except IndexError:
+            return None
+
+
 class StepRun:
     """One run of a step. Made on the event loop that its reporter belongs to; used from any thread."""
 
     def __init__(self, assignment: Assignment, reporter: Reporter) -> None:
         self.assignment = assignment
         self.step = assignment.step
+        self.journal = Journal(assignment.journal)
         self.attempt = assignment.attempt
         self._reporter = reporter
         self._loop = asyncio.get_running_loop()
@@ -70,6 +89,8 @@ class StepRun:
 
     def record_from_thread(self, *entries: Progress) -> None:
         """Report from a worker thread, and wait until it is in the log. Raises `Stopped`."""
+        if asyncio._get_running_loop() is self._loop:
+            raise RuntimeError("a report from the event loop itself would wait for itself")
         if self._stopped.is_set() or self._loop.is_closed():
             raise self._stop()
         report = asyncio.run_coroutine_threadsafe(self.record(*entries), self._loop)
@@ -146,6 +167,7 @@ class Lane:
         kind: Literal["model", "tool"],
         request: Json,
         *,
+        recall: Callable[[Journaled], R],
         started: Callable[[str], Progress],
         act: Callable[[str], R],
         completed: Callable[[str, R, int], Progress],
@@ -153,13 +175,15 @@ class Lane:
     ) -> R:
         """Report the intent, act, report the result: one call, from a worker thread.
 
-        started, act, completed, failed get the call's id (`<task>:<kind>:<digest of the
-        request>:<occurrence>`), the last two its duration in ms. Raises `CallFailed` as `act` did, and
-        `Stopped`.
+        recall makes the result of a known outcome; then nothing is done and nothing reported. The others
+        get the call's id (`<task>:<kind>:<digest of the request>:<occurrence>`), completed and failed also
+        its duration in ms. Raises `CallFailed` as `act` did, and `Stopped`.
         """
         key = f"{self.task}:{kind}:{sha256(canonical(request).encode(errors='replace')).hexdigest()[:16]}"
         occurrence = self._occurrences.claim(key)
         call = f"{key}:{occurrence}"
+        if (known := self.run.journal.take(call)) is not None:
+            return self._recalled(known, key, occurrence, recall)
         self.run.record_from_thread(started(call))
         begin = time.monotonic()
         try:
@@ -170,6 +194,12 @@ class Lane:
             raise
         self.run.record_from_thread(completed(call, result, ms_since(begin)))
         return result
+
+    def _recalled(self, known: Journaled, key: str, occurrence: int, recall: Callable[[Journaled], R]) -> R:
+        if isinstance(known, ToolCallFailed):
+            self._occurrences.release(key, occurrence)
+            raise CallFailed(known.failure)
+        return recall(known)
 
 
 def ms_since(begin: float) -> int:

@@ -7,7 +7,7 @@ never the end of the step.
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 from crewai.tools import BaseTool
 from crewai.utilities.pydantic_schema_utils import create_model_from_schema
@@ -15,7 +15,7 @@ from pydantic import BaseModel, PrivateAttr
 
 from domain.definition import Json
 from domain.execution import Failure, ToolCallCompleted, ToolCallFailed, ToolCallStarted
-from infrastructure.crew.contents import clean_text, content_of, json_content
+from infrastructure.crew.contents import RESULT_BYTES, clean_text, content_of, json_content
 from infrastructure.crew.lanes import CallFailed, Lane
 from infrastructure.tools import ToolContext, ToolError, ToolSettings, ToolSpec, discover
 
@@ -53,10 +53,11 @@ class ReportedTool(BaseTool):  # type: ignore[misc]
         return lane.call(
             "tool",
             {"tool": name, "arguments": arguments},
+            recall=lambda known: cast("ToolCallCompleted", known).result.text,
             started=lambda call: ToolCallStarted(**at, call=call, arguments=given, agent=lane.agent),
             act=lambda call: self._act(call, arguments),
             completed=lambda call, text, ms: ToolCallCompleted(
-                **at, call=call, result=content_of(text), duration_ms=ms
+                **at, call=call, result=content_of(text, RESULT_BYTES), duration_ms=ms
             ),
             failed=lambda call, failure, ms: ToolCallFailed(**at, call=call, failure=failure, duration_ms=ms),
         )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 from crewai import BaseLLM
@@ -19,11 +19,11 @@ from pydantic import BaseModel, PrivateAttr
 from domain.catalog import Model
 from domain.definition import Json, JsonSchema
 from domain.execution import Failure, ModelCallCompleted, ModelCallFailed, ModelCallStarted
-from infrastructure.crew.contents import content_of, json_content
+from infrastructure.crew.contents import RESULT_BYTES, content_of, json_content
 from infrastructure.crew.lanes import CallFailed, GaveUp, Lane
 from infrastructure.crew.schemas import faults_of, instance_in
 from infrastructure.llm.capabilities import calls_tools, context_window, follows_schema
-from infrastructure.llm.sending import CHARACTERS_PER_TOKEN, Answer, Request, send
+from infrastructure.llm.sending import CHARACTERS_PER_TOKEN, Answer, Request, ToolCall, send
 
 ATTEMPTS = 4
 """How often a call is sent while its failures are transient."""
@@ -141,6 +141,7 @@ class ReportedModel(BaseLLM):  # type: ignore[misc]
         return lane.call(
             "model",
             request.as_json(),
+            recall=lambda known: recalled(cast("ModelCallCompleted", known)),
             started=lambda call: ModelCallStarted(
                 **at, call=call, model=name, request=asked, agent=lane.agent
             ),
@@ -154,6 +155,7 @@ class ReportedModel(BaseLLM):  # type: ignore[misc]
                 completion_tokens=answer.completion_tokens,
                 cost_usd=answer.cost_usd,
                 duration_ms=ms,
+                asks_for_tools=bool(answer.tool_calls),
             ),
             failed=lambda call, failure, ms: ModelCallFailed(
                 **at, call=call, failure=failure, duration_ms=ms
@@ -215,5 +217,18 @@ def corrected(request: Request, text: str, error: ValueError) -> Request:
 def response_content(answer: Answer) -> Any:
     """The text, or the tool calls as JSON."""
     if not answer.tool_calls:
-        return content_of(answer.text)
-    return json_content([call.as_openai() for call in answer.tool_calls])
+        return content_of(answer.text, RESULT_BYTES)
+    return json_content([call.as_openai() for call in answer.tool_calls], RESULT_BYTES)
+
+
+def recalled(known: ModelCallCompleted) -> Answer:
+    """The answer of an earlier attempt, from its event."""
+    calls = json.loads(known.response.text) if known.asks_for_tools else []
+    return Answer(
+        model=known.model,
+        text="" if known.asks_for_tools else known.response.text,
+        tool_calls=[ToolCall(id=call["id"], **call["function"]) for call in calls],
+        prompt_tokens=known.prompt_tokens,
+        completion_tokens=known.completion_tokens,
+        cost_usd=known.cost_usd,
+    )

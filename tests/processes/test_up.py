@@ -102,14 +102,19 @@ def pids_with(text: str) -> list[str]:
     return found
 
 
-async def test_a_runner_that_is_killed_is_replaced(tmp_path: Path, folder: list[Up]) -> None:
+async def test_a_runner_that_is_killed_is_replaced_and_no_completed_call_is_paid_again(
+    tmp_path: Path, folder: list[Up]
+) -> None:
     folder.append(up := Up(tmp_path / "d", KASAL_DEMO_DELAY_S="0.05", KASAL_LEASE_S="2"))
     execution_id = post(up.client, "/v1/executions", BLOG)["id"]
-    await eventually(lambda: "execution.task_started" in up.client.get(history(execution_id)).text, 30)
+    await eventually(lambda: "execution.task_completed" in up.client.get(history(execution_id)).text, 30)
     events = get(up.client, history(execution_id))["items"]
     runner = next(event["data"]["runner"] for event in events if event["type"] == "execution.step_started")
     os.kill(int(runner.rpartition("-")[2]), signal.SIGKILL)
     assert wait_for_end(up.client, execution_id)["status"] == "COMPLETED"
+    events = get(up.client, history(execution_id) + "?limit=200")["items"]
+    paid = [event["data"]["call"] for event in events if event["type"] == "execution.model_call_completed"]
+    assert len(paid) == len(set(paid)) == 3
 
 
 async def test_cancelling_takes_less_than_the_next_model_call(tmp_path: Path, folder: list[Up]) -> None:
