@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import sys
 import threading
 from collections import deque
@@ -17,6 +18,8 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 import msgspec
+
+PARENT_WATCH_S = 0.5
 
 
 class Turn(msgspec.Struct, frozen=True, kw_only=True):
@@ -177,11 +180,13 @@ def model_server(answer: Callable[[dict[str, Any]], Turn] = lambda _: Turn()) ->
 
 
 async def serve_process(delay_s: float) -> None:
-    server = ModelServer(lambda _: Turn(delay_s=delay_s))
-    async with await server.start() as listening:
-        sys.stdout.write(f"{server.url}\n")
-        sys.stdout.flush()
-        await listening.serve_forever()
+    """Until it is terminated, or the process that started it is gone."""
+    server, parent = ModelServer(lambda _: Turn(delay_s=delay_s)), os.getppid()
+    await server.start()
+    sys.stdout.write(f"{server.url}\n")
+    sys.stdout.flush()
+    while os.getppid() == parent:  # noqa: ASYNC110 - no event tells that a parent has ended
+        await asyncio.sleep(PARENT_WATCH_S)
 
 
 if __name__ == "__main__":

@@ -7,11 +7,15 @@ makes them safe.
 
 from __future__ import annotations
 
+from collections.abc import Coroutine
 from contextlib import nullcontext
 from typing import Any
 
+from crewai.agents.agent_executor import AgentExecutor, AgentExecutorState
 from crewai.events.event_bus import CrewAIEventsBus
+from crewai.flow.runtime import FlowState
 from crewai.memory.storage.kickoff_task_outputs_storage import KickoffTaskOutputsSQLiteStorage
+from crewai.utilities import file_store
 from crewai_core.lock_store import set_lock_backend
 
 
@@ -19,6 +23,8 @@ def apply() -> None:
     """Safe to call again."""
     forget_replays()
     silence_events()
+    forget_files()
+    share_the_state_class()
 
 
 def forget_replays() -> None:
@@ -39,8 +45,28 @@ def silence_events() -> None:
     CrewAIEventsBus.emit = nothing
 
 
+def forget_files() -> None:
+    """CrewAI looks for a task's input files ten times a crew, each time on a new event loop in a new thread,
+    in a store that is not installed. Documents have no input files."""
+    file_store._run_sync = no_answer
+
+
+class ExecutorState(FlowState, AgentExecutorState):  # type: ignore[misc]
+    """What CrewAI would define anew for every agent: its executor's state with an id."""
+
+
+def share_the_state_class() -> None:
+    """To define a pydantic class takes 6 ms, as long as all else that CrewAI does for a task."""
+    AgentExecutor._create_initial_state = lambda _: ExecutorState()
+
+
 def nothing(*_: Any, **__: Any) -> None:
     """In place of a method whose work is not wanted."""
+
+
+def no_answer(question: Coroutine[Any, Any, Any]) -> None:
+    """In place of running it."""
+    question.close()
 
 
 def no_rows(*_: Any, **__: Any) -> list[Any]:

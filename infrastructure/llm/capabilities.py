@@ -19,7 +19,7 @@ TEXT_TOOLS_PROVIDERS = frozenset({"ollama", "ollama_chat"})
 
 def known_provider(model: str) -> bool:
     """Whether litellm knows whom to ask for a model of this name."""
-    return model.partition("/")[0] in {str(getattr(name, "value", name)) for name in litellm.provider_list}
+    return model.partition("/")[0] in litellm.provider_list
 
 
 def mapped(model: str) -> dict[str, Any]:

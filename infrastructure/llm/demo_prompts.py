@@ -26,6 +26,12 @@ SCHEMA = re.compile(r"according to the following OpenAPI schema: (?P<schema>\{.*
 CONTEXT = re.compile(
     r"This is the context you're working with:\n(?P<context>.*?)(\n\nProvide your complete|\Z)", re.S
 )
+ORDERS = re.compile(
+    r"^(?:please |now )*(?:write|draft|compose|research|find|collect|review|edit|check|judge|assess|classify|"
+    r"report|answer|summari[sz]e|describe|explain|list|analy[sz]e|triage|rate)\b(?: (?:a|an|the|this))?"
+    r"(?:[\w -]*? (?:about|on))?",
+    re.IGNORECASE,
+)
 WORD = re.compile(r"[^\W\d_][\w'’-]{3,}")
 COMMON = frozenset(
     """
@@ -70,7 +76,8 @@ class Prompt(msgspec.Struct, frozen=True):
     @property
     def subject(self) -> str:
         """The task in a few words, as a headline."""
-        line = re.split(r"[.!?:\n](?:\s|$)", self.task.strip(), maxsplit=1)[0].strip() or self.keywords[0]
+        line = ORDERS.sub("", re.split(r"[.!?;\n](?:\s|$)", self.task.strip(), maxsplit=1)[0]).strip(" :,")
+        line = line or self.keywords[0]
         short = line if len(line) <= 80 else line[:80].rsplit(" ", 1)[0] + " …"
         return short[0].upper() + short[1:]
 

@@ -24,7 +24,10 @@ from infrastructure.crew.lanes import CallFailed
 from infrastructure.llm.capabilities import cost_usd
 from infrastructure.llm.failures import call_failed
 
-litellm.suppress_debug_info = True  # it would print advice to standard output at every error
+# litellm would print advice to standard output at every error, and run an event loop for every chunk, for
+# callbacks that nobody has.
+litellm.suppress_debug_info = True
+litellm.disable_streaming_logging = True
 
 CHARACTERS_PER_TOKEN = 4
 """A fair guess where neither the provider nor litellm counts."""
@@ -113,6 +116,8 @@ def assembled(model: str, chunks: Iterable[Any], on_text: Callable[[str], None])
                 pieces.append(choice.delta.content)
                 on_text(choice.delta.content)
             add_tool_calls(answer.tool_calls, choice.delta.tool_calls or ())
+        if usage and answer.finish:
+            break  # nothing comes after; asked again, litellm would put all chunks together once more
     answer.text = clean_text("".join(pieces))
     return answer, usage
 

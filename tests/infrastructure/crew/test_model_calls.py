@@ -260,7 +260,7 @@ async def test_an_output_beyond_the_bound_fails_its_task(engine: CrewAIEngine, m
     assert "131072" in failure.message
     response = reporter.of(ModelCallCompleted)[0].response
     assert response.is_truncated
-    assert (len(response.text), response.size_bytes) == (16 * 1024, 128 * 1024 + 1)
+    assert len(response.text) < response.size_bytes == 128 * 1024 + 1
 
 
 async def test_what_a_database_can_not_store_is_replaced(engine: CrewAIEngine, model: ModelServer) -> None:
