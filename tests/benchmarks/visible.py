@@ -1,6 +1,6 @@
 """From a command over HTTP to its row in the read tables, beside the least code that could do it.
 
-Run by `make bench`, 200 a second. Ours: POST /v1/executions with `Prefer: wait`, answered when the projections
+Run by `make bench`, 200 a second. Ours: POST /v1/executions with `Prefer: wait`, answered when projections
 have it. The bare loop: INSERT, publish to JetStream, a consumer that upserts; no HTTP, no checks, no history.
 """
 
