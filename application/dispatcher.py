@@ -105,11 +105,11 @@ class Dispatcher:
             await self._announce(recorded.entity_id)
 
     async def _watch_queue(self, known: str) -> None:
-        """A queue that was made anew has forgotten its work: recover."""
+        """A queue that was made anew, or was away, may have forgotten work: recover."""
         while True:
             await asyncio.sleep(QUEUE_WATCH_S)
             if (now := await patiently(self._queue.incarnation)) != known:
-                log.warning("the work queue was made anew; scheduling open steps again")
+                log.warning("the work queue was away; putting back what it may have lost")
                 await patiently(self._recover)
                 known = now
 

@@ -195,7 +195,7 @@ class WorkQueue(Protocol):
         ...
 
     async def incarnation(self) -> str:
-        """Changes when the queue's store was lost and made anew."""
+        """Changes when the queue may have lost work: its store was made anew, or its server was away."""
         ...
 
     async def take(self, queues: Sequence[str], timeout_s: float) -> Delivery | None:

@@ -157,7 +157,7 @@ class NatsServer:
                 "host: 127.0.0.1",
                 f"port: {port}",
                 f"authorization {{ user: {json.dumps(self._user)}, password: {json.dumps(self._password)} }}",
-                f"jetstream {{ store_dir: {json.dumps(quoted['store'])}, sync_interval: always }}",
+                f"jetstream {{ store_dir: {json.dumps(quoted['store'])}, sync_interval: 1s }}",
                 f"log_file: {json.dumps(quoted['log'])}",
                 f"logfile_size_limit: {LOG_FILE_BYTES}",
                 "logfile_max_num: 2",

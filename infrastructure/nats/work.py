@@ -60,12 +60,15 @@ class JetStreamWorkQueue:
             await self._store(subject, body)
 
     async def incarnation(self) -> str:
-        """When the stream was made. Makes it when it is missing. Raises `Unavailable`."""
+        """When the stream was made, and how often the server has been away: one that lost power may have lost
+        what it stored last. Makes the stream when it is missing. Raises `Unavailable`."""
+        epoch = self._connection.epoch
         try:
-            return (await ask(self._connection, f"STREAM.INFO.{WORK}")).created
+            answer = await ask(self._connection, f"STREAM.INFO.{WORK}")
         except Missing:
             await self._make_stream()
-            return (await ask(self._connection, f"STREAM.INFO.{WORK}")).created
+            answer = await ask(self._connection, f"STREAM.INFO.{WORK}")
+        return f"{answer.created} {epoch}"
 
     async def take(self, queues: Sequence[str], timeout_s: float) -> JetStreamDelivery | None:
         """Waits at the server, so new work arrives within a millisecond; fair between the queues."""
