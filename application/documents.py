@@ -115,8 +115,15 @@ def with_schemas(definition: Definition, catalog: Catalog) -> Definition:
 
 
 @cache
-def definition_validator() -> jsonschema.Draft202012Validator:
-    return jsonschema.Draft202012Validator(msgspec.json.schema(Definition))
+def definition_validator() -> jsonschema.protocols.Validator:
+    """Stricter than JSON Schema in one point: 5.0 is no integer here, nor is it one to msgspec."""
+    checker = jsonschema.Draft202012Validator.TYPE_CHECKER.redefine("integer", is_integer)
+    strict = jsonschema.validators.extend(jsonschema.Draft202012Validator, type_checker=checker)
+    return strict(msgspec.json.schema(Definition))
+
+
+def is_integer(checker: object, value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def shape_faults(document: object) -> Iterator[Fault]:

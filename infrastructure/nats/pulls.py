@@ -184,7 +184,8 @@ def _rotated(queues: Sequence[str], turn: int) -> list[str]:
 
 async def _rings(bell: asyncio.Event, timeout_s: float) -> bool:
     try:
-        await asyncio.wait_for(bell.wait(), timeout_s)
+        async with asyncio.timeout(timeout_s):
+            await bell.wait()
     except TimeoutError:
         return False
     return True

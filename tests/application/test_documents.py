@@ -52,6 +52,7 @@ def test_a_sound_document_is_read() -> None:
         (("tasks", "file", "guardrail"), "x", "/tasks/file/guardrail", "unknown field"),
         (("agents", "clerk", "max_iter"), 0, "/agents/clerk/max_iter", "minimum"),
         (("agents", "clerk", "max_iter"), "3", "/agents/clerk/max_iter", "integer"),
+        (("agents", "clerk", "max_iter"), 5.0, "/agents/clerk/max_iter", "integer"),
         (("agents", "clerk"), {"role": "R"}, "/agents/clerk/goal", "is missing"),
         (("tasks", "file", "agent"), "nobody", "/tasks/file/agent", "expected one of: clerk"),
         (("steps",), {"s": {"approval": {}}}, "/steps/s/approval", "expected one of: crew, after"),
