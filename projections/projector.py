@@ -151,9 +151,11 @@ class Projector:
         self._moved(builds, facts[-1].position)
 
     async def _write(self, builds: Sequence[Build], work: Callable[[Session], None]) -> None:
+        writing = asyncio.ensure_future(self._read_db.write(work, background=self._background))
         try:
-            await self._read_db.write(work, background=self._background)
+            await asyncio.shield(writing)
         except BaseException:
+            await asyncio.wait([writing])  # its thread works on these rows: forgotten now, half is committed
             for build in builds:
                 build.rows.forget()
             raise
