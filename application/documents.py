@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import cache, lru_cache
 from itertools import islice
-from typing import Any, TypeGuard
+from typing import Any, TypeGuard, cast
 
 import jsonschema
 import msgspec
@@ -115,11 +115,11 @@ def with_schemas(definition: Definition, catalog: Catalog) -> Definition:
 
 
 @cache
-def definition_validator() -> jsonschema.protocols.Validator:
+def definition_validator() -> jsonschema.Draft202012Validator:
     """Stricter than JSON Schema in one point: 5.0 is no integer here, nor is it one to msgspec."""
     checker = jsonschema.Draft202012Validator.TYPE_CHECKER.redefine("integer", is_integer)
-    strict = jsonschema.validators.extend(jsonschema.Draft202012Validator, type_checker=checker)
-    return strict(msgspec.json.schema(Definition))
+    strict = jsonschema.validators.extend(jsonschema.Draft202012Validator, type_checker=checker)  # type: ignore[no-untyped-call]
+    return cast("jsonschema.Draft202012Validator", strict(msgspec.json.schema(Definition)))
 
 
 def is_integer(checker: object, value: object) -> bool:
