@@ -51,6 +51,23 @@ class Typed(msgspec.Struct, frozen=True):
     type: str
 
 
+LINE_ENDS = (
+    (b"\n", b" "),
+    (b"\r", b" "),
+    ("\u0085".encode(), b"\\u0085"),
+    ("\u2028".encode(), b"\\u2028"),
+    ("\u2029".encode(), b"\\u2029"),
+)
+"""What ends a line, by the standard or to a client that knows Unicode; in JSON each has a spelling."""
+
+
+def one_line(document: bytes) -> bytes:
+    """The same JSON document without anything that a reader of lines might take for the end of one."""
+    for end, spelling in LINE_ENDS:
+        document = document.replace(end, spelling)
+    return document
+
+
 class Frame:
     """An event, and its bytes as a server-sent event: made once, for all the clients that want them."""
 
@@ -69,7 +86,7 @@ class Frame:
     def sse(self) -> bytes:
         """`id` is the position, `event` the CloudEvent's type, `data` the CloudEvent."""
         if self._sse is None:
-            data = self._encode(self._recorded).replace(b"\n", b" ").replace(b"\r", b" ")
+            data = one_line(self._encode(self._recorded))
             name = _typed.decode(data).type.encode()
             self._sse = b"id: %d\nevent: %b\ndata: %b\n\n" % (self.position, name, data)
         return self._sse
@@ -97,7 +114,7 @@ class Watch:
 
     def push_token(self, piece: bytes) -> None:
         """Tokens are a courtesy: of more than `BUFFERED_TOKENS` unsent ones the oldest are forgotten."""
-        self.tokens.append(b"event: token\ndata: %b\n\n" % piece.replace(b"\n", b" ").replace(b"\r", b" "))
+        self.tokens.append(b"event: token\ndata: %b\n\n" % one_line(piece))
         self.bell.set()
 
     def close(self) -> None:
