@@ -37,7 +37,7 @@ class CommandRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     key           the caller's key, already scoped: "<tenant>:<method> <path>:<key>"
     request_hash  SHA-256 (hex) of the request, to tell a repeat from a reuse
-    response      what was answered, as JSON; the log fills `version` and `position` of the append beside it
+    response      the stream that the command changed; the log fills `version` and `position` beside it
     """
 
     key: str

@@ -52,7 +52,7 @@ class Task(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
     context          tasks whose outputs the agent sees; None: all earlier tasks of its crew, () none
     tools            for this task, in place of the agent's own
     output_schema    the name of a JSON Schema that the output must be an instance of
-    async_execution  run beside the tasks that follow
+    async_execution  run beside the async tasks next to it; the next other task waits for them
     """
 
     description: Text

@@ -1,8 +1,8 @@
 """Executions of three no-op tasks through the whole house: HTTP, log, relay, JetStream, queue, runner.
 
 Run by `make bench`. One `kasal up` (API, relay, projector, dispatcher) and one runner with the no-op engine;
-the load generator here is a third process. Durable like production: fsync on, JetStream with `sync_interval:
-always`, each task's completion committed before the next begins.
+the load generator here is a third process. Durable like production: the log's fsync is on, and each task's
+completion is committed before the next begins.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Feed and work queue beside what NATS alone does in the same run: rates, and latencies end to end.
 
 Run by `make bench` or `python -m tests.benchmarks.feed`. Its one rule: every figure stands beside its limit,
-measured on the same server; sync_interval is always, as it is in use.
+measured on the same server; sync_interval is one second, as it is in use.
 """
 
 from __future__ import annotations
