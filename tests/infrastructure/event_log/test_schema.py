@@ -5,14 +5,16 @@ from __future__ import annotations
 import multiprocessing
 import sqlite3
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
+from pathlib import Path
 
 import psycopg
 import pytest
 import sqlalchemy as sa
 
 from domain.errors import LogUnavailable
-from infrastructure.event_log.schema import migrate, schema_state
+from infrastructure.event_log.schema import _state, _transaction, migrate, schema_state
 from infrastructure.event_log.urls import is_sqlite, sqlite_path
 
 TABLES = {
@@ -80,6 +82,19 @@ def test_processes_that_migrate_at_once_agree(url: str) -> None:
         process.join(60)
     assert [process.exitcode for process in processes] == [0] * 4
     assert schema_state(url) == "current"
+
+
+def test_threads_that_migrate_new_files_at_once_agree(tmp_path: Path) -> None:
+    for number in range(60):
+        url = f"sqlite:///{tmp_path}/{number}.db"
+        with ThreadPoolExecutor(6) as threads:
+            connections = [threads.submit(_touch, url) for _ in range(6)]
+        assert [future.result() for future in connections] == ["empty"] * 6
+
+
+def _touch(url: str) -> str:
+    with _transaction(url) as c:
+        return _state(c)
 
 
 def test_a_migration_that_fails_leaves_nothing(url: str) -> None:
