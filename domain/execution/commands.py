@@ -20,6 +20,12 @@ class ExecutionCommand(Command, frozen=True):
         return f"execution-{self.execution_id}"
 
 
+class StepCommand(ExecutionCommand, frozen=True):
+    """One step of it; the step was scheduled before."""
+
+    step: str
+
+
 class RequestExecution(ExecutionCommand, frozen=True, tag="RequestExecution"):
     """From the API: run this definition. Already checked: the definition, and the inputs against it."""
 
@@ -32,33 +38,30 @@ class RequestExecution(ExecutionCommand, frozen=True, tag="RequestExecution"):
     workflow_version: int | None = None
 
 
-class StartStep(ExecutionCommand, frozen=True, tag="StartStep"):
+class StartStep(StepCommand, frozen=True, tag="StartStep"):
     """From a runner that was leased the step. delivery: 1.. within the turn; a later one outdates an
     earlier."""
 
-    step: str
     turn: int
     delivery: int
     runner: str
 
 
-class RecordProgress(ExecutionCommand, frozen=True, tag="RecordProgress"):
+class RecordProgress(StepCommand, frozen=True, tag="RecordProgress"):
     """From the runner of an attempt: what happened since its last report, in order.
 
     after  how many entries of this attempt were reported before; makes a repeated report harmless
     """
 
-    step: str
     attempt: int
     after: int
     entries: Annotated[tuple[Progress, ...], msgspec.Meta(min_length=1)]
 
 
-class RescheduleStep(ExecutionCommand, frozen=True, tag="RescheduleStep"):
+class RescheduleStep(StepCommand, frozen=True, tag="RescheduleStep"):
     """From the dispatcher: the queue may have forgotten the step's turn; a new turn outdates every lease
     of it."""
 
-    step: str
     turn: int
     reason: str
 
