@@ -29,9 +29,14 @@ _DECODERS = {tag: msgspec.json.Decoder(event) for tag, event in EVENT_TYPES.item
 
 def event_of(recorded: Recorded) -> Event:
     """The event of an envelope. Raises `UnknownEvent` for a tag or a body that this release can not read."""
+    return decoded(recorded.tag, recorded.body, recorded.position)
+
+
+def decoded(tag: str, body: bytes | msgspec.Raw, position: int) -> Event:
+    """The event of a stored tag and body; `position` is for the error. Raises as `event_of` does."""
     try:
-        return _DECODERS[recorded.tag].decode(recorded.body)
+        return _DECODERS[tag].decode(body)
     except KeyError:
-        raise UnknownEvent(f"position {recorded.position}: unknown event {recorded.tag!r}") from None
+        raise UnknownEvent(f"position {position}: unknown event {tag!r}") from None
     except msgspec.DecodeError as error:
-        raise UnknownEvent(f"position {recorded.position}: unreadable {recorded.tag!r}: {error}") from error
+        raise UnknownEvent(f"position {position}: unreadable {tag!r}: {error}") from error

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 from sqlalchemy import MetaData, Table
 
@@ -39,10 +41,27 @@ class HistoryRow(msgspec.Struct):
     def version(self) -> int:
         return self.entry.version
 
+    @property
+    def type(self) -> str:
+        return self.entry.type
+
+    @property
+    def at(self) -> str:
+        return self.entry.at
+
 
 HISTORY = ReadTable(
     HistoryRow,
-    Table(NAME, MetaData(), key("execution_id"), key("version", is_number=True), text("tenant"), doc()),
+    Table(
+        NAME,
+        MetaData(),
+        key("execution_id"),
+        key("version", is_number=True),
+        text("tenant"),
+        text("type"),
+        text("at"),
+        doc(),
+    ),
     written_once=True,
     render=lambda row: msgspec.json.encode(row.entry),
 )
@@ -66,7 +85,7 @@ def fold(rows: Rows, fact: Fact) -> None:
     rows.put(HISTORY, HistoryRow(fact.entity_id, fact.tenant, entry))
 
 
-EXECUTION_HISTORY = Projection(NAME, 1, (HISTORY,), fold, ("execution",))
+EXECUTION_HISTORY = Projection(NAME, 2, (HISTORY,), fold, ("execution",))
 
 
 async def list_history(
@@ -75,13 +94,21 @@ async def list_history(
     execution_id: str,
     *,
     after_version: int | None = None,
+    type: Sequence[str] = (),
+    contains: str | None = None,
     limit: int = DEFAULT_LIMIT,
     cursor: str | None = None,
 ) -> Page:
-    """In the order in which it happened. Raises `NotFound` for an execution that has no history at all."""
+    """In the order in which it happened. Raises `NotFound` for an execution that has no history at all.
+
+    type      stored tags: only events of one of them
+    contains  only events whose JSON holds this text, upper and lower case apart
+    """
     listing = Listing(NAME, tenant, {"version": int})
     listing.equal("execution_id", execution_id)
     listing.beyond("version", after_version)
+    listing.one_of("type", type)
+    listing.holds("doc", contains and msgspec.json.encode(contains)[1:-1].decode())
     page = await listing.page(read_db, limit, cursor)
     if page.items_json == b"[]" and not await exists(read_db, tenant, execution_id):
         raise NotFound(f"there is no execution {execution_id!r}")

@@ -81,6 +81,11 @@ class Listing:
             escaped = folded(part).replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
             self._add(f"{column} LIKE :{column} ESCAPE '\\'", column, f"%{escaped}%")
 
+    def holds(self, column: str, part: str | None) -> None:
+        """Upper and lower case apart. Reads every row that the other filters leave."""
+        if part:
+            self._add(f"replace({column}, :{column}, '') <> {column}", column, part)
+
     def after(self, column: str, moment: datetime | None) -> None:
         if moment is not None:
             self._add(f"{column} > :after_{column}", f"after_{column}", timestamp(moment))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache, partial
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -22,15 +22,10 @@ from interfaces.http.operation import (
     BODY_PROBLEMS,
     COMMAND_GIVES,
     COMMAND_PROBLEMS,
-    DETAIL_GIVES,
-    DETAIL_HEADERS,
-    DETAIL_PROBLEMS,
-    LIST_GIVES,
-    LIST_PROBLEMS,
-    QUERY_HEADERS,
+    a_list,
+    a_resource,
     as_defined,
     operation,
-    page_of,
 )
 from interfaces.http.queries import ListQuery, Query, document_answer, page_answer, read_query
 from interfaces.http.request import ApiRequest
@@ -58,23 +53,17 @@ def given_name(rest_of_path: str) -> str:
 def list_route(kind: Kind) -> HTTPRouteHandler:
     @get(
         f"/v1/{kind}",
-        opt=operation(
+        opt=a_list(
             f"list_{kind}",
             f"The {kind} that documents can name",
             tag=TAG,
             query=ListQuery,
-            answer={200: page_of(entry_answer(kind))},
-            problems=LIST_PROBLEMS,
-            headers=QUERY_HEADERS,
-            gives=LIST_GIVES,
+            item=entry_answer(kind),
         ),
     )
     async def list_all(request: ApiRequest) -> Answer:
         """By name."""
-        query = read_query(request, ListQuery)
-        read = request.parts.read
-        fetch = partial(list_entries, read, request.tenant, kind, limit=query.limit, cursor=query.cursor)
-        return await page_answer(request, PROJECTIONS, query, fetch)
+        return await page_answer(request, PROJECTIONS, read_query(request, ListQuery), list_entries, kind)
 
     return list_all
 
@@ -82,22 +71,18 @@ def list_route(kind: Kind) -> HTTPRouteHandler:
 def detail_route(kind: Kind) -> HTTPRouteHandler:
     @get(
         path_of(kind),
-        opt=operation(
+        opt=a_resource(
             f"get_{SINGULAR[kind]}",
             f"One of the {kind}",
             tag=TAG,
             query=Query,
-            answer={200: entry_answer(kind), 304: None},
-            problems=DETAIL_PROBLEMS,
-            headers=DETAIL_HEADERS,
-            gives=DETAIL_GIVES,
+            of=entry_answer(kind),
         ),
     )
     async def detail(request: ApiRequest, name: FromPath[str]) -> Answer:
         """As it was set last."""
         query = read_query(request, Query)
-        fetch = partial(get_entry, request.parts.read, request.tenant, kind, given_name(name))
-        return await document_answer(request, PROJECTIONS, query, fetch)
+        return await document_answer(request, PROJECTIONS, query, get_entry, kind, given_name(name))
 
     return detail
 

@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Annotated
 
 import msgspec
 from litestar import get
 from litestar.params import FromPath
 
-from domain.execution import Status
+from domain.execution import EXECUTION, Status
+from domain.message import tag_of
 from interfaces.http.answers import Answer
 from interfaces.http.identifiers import checked_id
-from interfaces.http.operation import (
-    DETAIL_GIVES,
-    DETAIL_HEADERS,
-    DETAIL_PROBLEMS,
-    LIST_GIVES,
-    LIST_PROBLEMS,
-    QUERY_HEADERS,
-    as_defined,
-    operation,
-    page_of,
-)
+from interfaces.http.operation import a_list, a_resource, as_defined
 from interfaces.http.queries import (
     ListQuery,
     Moment,
@@ -45,6 +35,16 @@ TAG = "Executions"
 AfterVersion = Annotated[
     int, msgspec.Meta(ge=0, le=2**63 - 1, description="Begin behind this version of the execution.")
 ]
+EventType = Annotated[str, msgspec.Meta(pattern=f"^({'|'.join(map(tag_of, EXECUTION.events))})$")]
+EventTypes = Annotated[tuple[EventType, ...], msgspec.Meta(description="Only events of one of these types.")]
+Contained = Annotated[
+    str,
+    msgspec.Meta(
+        min_length=1,
+        max_length=200,
+        description="Only events whose JSON holds this text, upper and lower case apart.",
+    ),
+]
 
 
 class ExecutionsQuery(ListQuery, frozen=True, kw_only=True):
@@ -61,6 +61,8 @@ class HistoryQuery(ListQuery, frozen=True, kw_only=True):
     """What a history can be narrowed down by."""
 
     after_version: AfterVersion | None = None
+    type: EventTypes = ()
+    contains: Contained | None = None
 
 
 Execution = msgspec.defstruct(
@@ -75,105 +77,55 @@ Execution = msgspec.defstruct(
 
 @get(
     "/v1/executions",
-    opt=operation(
-        "list_executions",
-        "Executions, newest first",
-        tag=TAG,
-        query=ExecutionsQuery,
-        answer={200: page_of(ExecutionRow)},
-        problems=LIST_PROBLEMS,
-        headers=QUERY_HEADERS,
-        gives=LIST_GIVES,
+    opt=a_list(
+        "list_executions", "Executions, newest first", tag=TAG, query=ExecutionsQuery, item=ExecutionRow
     ),
 )
 async def list_all(request: ApiRequest) -> Answer:
     """Each with its status, calls, tokens and cost."""
     query = read_query(request, ExecutionsQuery)
-    fetch = partial(
-        list_executions,
-        request.parts.read,
-        request.tenant,
-        status=query.status,
-        workflow_id=query.workflow_id,
-        name=query.name,
-        created_after=query.created_after,
-        created_before=query.created_before,
-        limit=query.limit,
-        cursor=query.cursor,
-    )
-    return await page_answer(request, ("execution_list",), query, fetch)
+    return await page_answer(request, ("execution_list",), query, list_executions)
 
 
 @get(
     "/v1/executions/{execution_id:str}",
-    opt=operation(
-        "get_execution",
-        "One execution whole",
-        tag=TAG,
-        query=Query,
-        answer={200: Execution, 304: None},
-        problems=DETAIL_PROBLEMS,
-        headers=DETAIL_HEADERS,
-        gives=DETAIL_GIVES,
-    ),
+    opt=a_resource("get_execution", "One execution whole", tag=TAG, query=Query, of=Execution),
 )
 async def detail(request: ApiRequest, execution_id: FromPath[str]) -> Answer:
     """Its steps, inputs, output or failure, and the document that it pins."""
-    query = read_query(request, Query)
-    fetch = partial(get_execution, request.parts.read, request.tenant, checked_id("execution", execution_id))
-    return await document_answer(request, ("execution_detail",), query, fetch)
+    query, found_by = read_query(request, Query), checked_id("execution", execution_id)
+    return await document_answer(request, ("execution_detail",), query, get_execution, found_by)
 
 
 @get(
     "/v1/executions/{execution_id:str}/history",
-    opt=operation(
+    opt=a_list(
         "list_execution_history",
         "Every event of an execution",
         tag=TAG,
         query=HistoryQuery,
-        answer={200: page_of(HistoryEntry)},
-        problems=(*LIST_PROBLEMS, "not_found"),
-        headers=QUERY_HEADERS,
-        gives=LIST_GIVES,
+        item=HistoryEntry,
+        within=True,
     ),
 )
 async def history(request: ApiRequest, execution_id: FromPath[str]) -> Answer:
     """In the order in which they happened, down to every model call and tool call."""
-    query = read_query(request, HistoryQuery)
-    fetch = partial(
-        list_history,
-        request.parts.read,
-        request.tenant,
-        checked_id("execution", execution_id),
-        after_version=query.after_version,
-        limit=query.limit,
-        cursor=query.cursor,
-    )
-    return await page_answer(request, ("execution_history",), query, fetch)
+    query, found_by = read_query(request, HistoryQuery), checked_id("execution", execution_id)
+    return await page_answer(request, ("execution_history",), query, list_history, found_by)
 
 
 @get(
     "/v1/executions/{execution_id:str}/timeline",
-    opt=operation(
+    opt=a_list(
         "list_execution_timeline",
         "Steps, tasks and calls with time, tokens and cost",
         tag=TAG,
         query=ListQuery,
-        answer={200: page_of(Entry)},
-        problems=(*LIST_PROBLEMS, "not_found"),
-        headers=QUERY_HEADERS,
-        gives=LIST_GIVES,
+        item=Entry,
+        within=True,
     ),
 )
 async def timeline(request: ApiRequest, execution_id: FromPath[str]) -> Answer:
     """In the order in which they began."""
-    query = read_query(request, ListQuery)
-    fetch = partial(
-        list_timeline,
-        request.parts.read,
-        request.tenant,
-        checked_id("execution", execution_id),
-        limit=query.limit,
-        cursor=query.cursor,
-    )
-    return await page_answer(request, ("execution_timeline",), query, fetch)
+    query, found_by = read_query(request, ListQuery), checked_id("execution", execution_id)
+    return await page_answer(request, ("execution_timeline",), query, list_timeline, found_by)

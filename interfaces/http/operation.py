@@ -82,3 +82,33 @@ def operation(id: str, summary: str, **rest: Any) -> dict[str, Any]:
     """The `opt` of a route."""
     described = Operation(id=id, summary=summary, **rest)
     return {OPERATION: described, PUBLIC: described.is_public, ANSWERS: described.media_types}
+
+
+def a_list(
+    id: str, summary: str, *, tag: str, query: type[msgspec.Struct], item: type, within: bool = False
+) -> dict[str, Any]:
+    """The `opt` of a route that answers a page of items; `within`: a resource that may not be there."""
+    return operation(
+        id,
+        summary,
+        tag=tag,
+        query=query,
+        answer={200: page_of(item)},
+        problems=DETAIL_PROBLEMS if within else LIST_PROBLEMS,
+        headers=QUERY_HEADERS,
+        gives=LIST_GIVES,
+    )
+
+
+def a_resource(id: str, summary: str, *, tag: str, query: type[msgspec.Struct], of: Any) -> dict[str, Any]:
+    """The `opt` of a route that answers one resource, or that the client has its version already."""
+    return operation(
+        id,
+        summary,
+        tag=tag,
+        query=query,
+        answer={200: of, 304: None},
+        problems=DETAIL_PROBLEMS,
+        headers=DETAIL_HEADERS,
+        gives=DETAIL_GIVES,
+    )

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Annotated, TypeVar, get_origin
+from typing import Annotated, Any, TypeVar, get_origin
 from urllib.parse import parse_qsl, urlencode
 
 import msgspec
@@ -65,7 +65,9 @@ def read_query(request: ApiRequest, of: type[Q]) -> Q:
     raw: bytes = request.scope["query_string"]
     if not raw:
         return of()
-    types = {field.encode_name: field.type for field in msgspec.structs.fields(of)}
+    fields = msgspec.structs.fields(of)
+    types = {field.encode_name: field.type for field in fields}
+    attributes = {field.encode_name: field.name for field in fields}
     values: dict[str, object] = {}
     faults: list[Fault] = []
     for name, text in pairs(raw):
@@ -73,13 +75,13 @@ def read_query(request: ApiRequest, of: type[Q]) -> Q:
         is_list = name in types and is_list_type(types[name])
         if name not in types:
             faults.append(Fault(at, f"unknown parameter; expected one of: {', '.join(types) or 'none'}"))
-        elif name in values:
+        elif attributes[name] in values:
             faults.append(Fault(at, "came twice; expected it once"))
         elif "\x00" in text:
             faults.append(Fault(at, "holds U+0000; expected text without it"))
         else:
             value = text.split(",") if is_list else text
-            values[name] = converted(value, types[name], at, faults)
+            values[attributes[name]] = converted(value, types[name], at, faults)
     if faults:
         raise malformed(f"the query is wrong: {faults[0].pointer} {faults[0].message}", *faults)
     return of(**values)
@@ -142,35 +144,52 @@ def header_position(value: str | None) -> int | None:
 
 
 async def page_answer(
-    request: ApiRequest, names: Sequence[str], query: ListQuery, fetch: Callable[[], Awaitable[Page]]
+    request: ApiRequest,
+    names: Sequence[str],
+    query: ListQuery,
+    fetch: Callable[..., Awaitable[Page]],
+    *key: Any,
 ) -> Answer:
-    """A page of a list, its JSON passed on as the projection has it. names: the projections it comes from."""
+    """A page of a list, its JSON passed on as the projection has it.
+
+    names  the projections it comes from
+    fetch  of a read model: takes the key, and every filter of `query` under its own name
+    """
     fields = await reached(request, names, query.after)
-    page = await asked(fetch)
+    page = await asked(fetch(request.parts.read, request.tenant, *key, **filters_of(query)))
     if page.next_cursor is not None:
         fields["Link"] = f'<{next_url(request, page.next_cursor)}>; rel="next"'
     return Answer(200, page.body, fields)
 
 
 async def document_answer(
-    request: ApiRequest, names: Sequence[str], query: Query, fetch: Callable[[], Awaitable[Document]]
+    request: ApiRequest,
+    names: Sequence[str],
+    query: Query,
+    fetch: Callable[..., Awaitable[Document]],
+    *key: Any,
 ) -> Answer:
-    """One resource; 304 when the client has this version."""
+    """One resource; 304 when the client has this version. names, fetch: as in `page_answer`."""
     fields = await reached(request, names, query.after)
-    document = await asked(fetch)
+    document = await asked(fetch(request.parts.read, request.tenant, *key, **filters_of(query)))
     fields["ETag"] = etag(document.version)
     if is_unchanged(request.header("if-none-match"), fields["ETag"]):
         return Answer(304, b"", fields)
     return Answer(200, document.json, fields)
 
 
+def filters_of(query: Query) -> dict[str, Any]:
+    """What was asked for, but for `after`, which is waited for before."""
+    return {field: getattr(query, field) for field in query.__struct_fields__ if field != "after"}
+
+
 A = TypeVar("A")
 
 
-async def asked(fetch: Callable[[], Awaitable[A]]) -> A:
+async def asked(answer: Awaitable[A]) -> A:
     """The answer; what a query finds wrong with its parameters is a fault of the request line."""
     try:
-        return await fetch()
+        return await answer
     except Invalid as error:
         raise faulty_query(error) from error
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from datetime import date
-from functools import partial
 from typing import Annotated
 
 import msgspec
 from litestar import get
 
 from interfaces.http.answers import Answer
-from interfaces.http.operation import LIST_GIVES, LIST_PROBLEMS, QUERY_HEADERS, operation, page_of
+from interfaces.http.operation import a_list
 from interfaces.http.queries import ListQuery, page_answer, read_query
 from interfaces.http.request import ApiRequest
 from projections.usage import Usage, list_usage
@@ -33,29 +32,14 @@ class UsageQuery(ListQuery, frozen=True, kw_only=True):
 
 @get(
     "/v1/usage",
-    opt=operation(
+    opt=a_list(
         "list_usage",
         "Calls, tokens and cost per day, model and workflow",
         tag="Usage",
         query=UsageQuery,
-        answer={200: page_of(Usage)},
-        problems=LIST_PROBLEMS,
-        headers=QUERY_HEADERS,
-        gives=LIST_GIVES,
+        item=Usage,
     ),
 )
 async def list_all(request: ApiRequest) -> Answer:
     """Newest day first."""
-    query = read_query(request, UsageQuery)
-    fetch = partial(
-        list_usage,
-        request.parts.read,
-        request.tenant,
-        first_day=query.first_day,
-        last_day=query.last_day,
-        model=query.model,
-        workflow_id=query.workflow_id,
-        limit=query.limit,
-        cursor=query.cursor,
-    )
-    return await page_answer(request, ("usage",), query, fetch)
+    return await page_answer(request, ("usage",), read_query(request, UsageQuery), list_usage)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Annotated
 
 import msgspec
@@ -23,14 +22,9 @@ from interfaces.http.operation import (
     COMMAND_GIVES,
     COMMAND_HEADERS,
     COMMAND_PROBLEMS,
-    DETAIL_GIVES,
-    DETAIL_HEADERS,
-    DETAIL_PROBLEMS,
-    LIST_GIVES,
-    LIST_PROBLEMS,
-    QUERY_HEADERS,
+    a_list,
+    a_resource,
     operation,
-    page_of,
 )
 from interfaces.http.queries import ListQuery, NamePart, Query, document_answer, page_answer, read_query
 from interfaces.http.request import ApiRequest
@@ -145,96 +139,47 @@ class WorkflowsQuery(ListQuery, frozen=True, kw_only=True):
 
 @get(
     "/v1/workflows",
-    opt=operation(
-        "list_workflows",
-        "Workflows, newest first",
-        tag=TAG,
-        query=WorkflowsQuery,
-        answer={200: page_of(WorkflowRow)},
-        problems=LIST_PROBLEMS,
-        headers=QUERY_HEADERS,
-        gives=LIST_GIVES,
-    ),
+    opt=a_list("list_workflows", "Workflows, newest first", tag=TAG, query=WorkflowsQuery, item=WorkflowRow),
 )
 async def list_all(request: ApiRequest) -> Answer:
     """Each in its newest version, without its document."""
-    query = read_query(request, WorkflowsQuery)
-    fetch = partial(
-        list_workflows,
-        request.parts.read,
-        request.tenant,
-        name=query.name,
-        is_archived=query.is_archived,
-        limit=query.limit,
-        cursor=query.cursor,
-    )
-    return await page_answer(request, ("workflow_list",), query, fetch)
+    return await page_answer(request, ("workflow_list",), read_query(request, WorkflowsQuery), list_workflows)
 
 
 @get(
     "/v1/workflows/{workflow_id:str}",
-    opt=operation(
-        "get_workflow",
-        "A workflow with its document",
-        tag=TAG,
-        query=Query,
-        answer={200: WorkflowDetail, 304: None},
-        problems=DETAIL_PROBLEMS,
-        headers=DETAIL_HEADERS,
-        gives=DETAIL_GIVES,
-    ),
+    opt=a_resource("get_workflow", "A workflow with its document", tag=TAG, query=Query, of=WorkflowDetail),
 )
 async def detail(request: ApiRequest, workflow_id: FromPath[str]) -> Answer:
     """In its newest version; the ETag is what `If-Match` of a revision takes."""
-    query = read_query(request, Query)
-    fetch = partial(get_workflow, request.parts.read, request.tenant, checked_id("workflow", workflow_id))
-    return await document_answer(request, ("workflow_detail",), query, fetch)
+    query, found_by = read_query(request, Query), checked_id("workflow", workflow_id)
+    return await document_answer(request, ("workflow_detail",), query, get_workflow, found_by)
 
 
 @get(
     "/v1/workflows/{workflow_id:str}/versions",
-    opt=operation(
+    opt=a_list(
         "list_workflow_versions",
         "Every version of a workflow, newest first",
         tag=TAG,
         query=ListQuery,
-        answer={200: page_of(WorkflowVersion)},
-        problems=(*LIST_PROBLEMS, "not_found"),
-        headers=QUERY_HEADERS,
-        gives=LIST_GIVES,
+        item=WorkflowVersion,
+        within=True,
     ),
 )
 async def versions(request: ApiRequest, workflow_id: FromPath[str]) -> Answer:
     """Versions never change."""
-    query = read_query(request, ListQuery)
-    fetch = partial(
-        list_versions,
-        request.parts.read,
-        request.tenant,
-        checked_id("workflow", workflow_id),
-        limit=query.limit,
-        cursor=query.cursor,
-    )
-    return await page_answer(request, ("workflow_detail",), query, fetch)
+    query, found_by = read_query(request, ListQuery), checked_id("workflow", workflow_id)
+    return await page_answer(request, ("workflow_detail",), query, list_versions, found_by)
 
 
 @get(
     "/v1/workflows/{workflow_id:str}/versions/{version:int}",
-    opt=operation(
-        "get_workflow_version",
-        "One version of a workflow",
-        tag=TAG,
-        query=Query,
-        answer={200: WorkflowVersion, 304: None},
-        problems=DETAIL_PROBLEMS,
-        headers=DETAIL_HEADERS,
-        gives=DETAIL_GIVES,
+    opt=a_resource(
+        "get_workflow_version", "One version of a workflow", tag=TAG, query=Query, of=WorkflowVersion
     ),
 )
 async def one_version(request: ApiRequest, workflow_id: FromPath[str], version: FromPath[int]) -> Answer:
     """The document as it was saved, by whom and when."""
-    query = read_query(request, Query)
-    fetch = partial(
-        get_version, request.parts.read, request.tenant, checked_id("workflow", workflow_id), version
-    )
-    return await document_answer(request, ("workflow_detail",), query, fetch)
+    query, found_by = read_query(request, Query), checked_id("workflow", workflow_id)
+    return await document_answer(request, ("workflow_detail",), query, get_version, found_by, version)
