@@ -11,17 +11,16 @@ from collections.abc import Iterable
 import msgspec
 
 from application.commands import CommandHandler, Context, Outcome
+from application.contents import Contents, Part, named, part_fault
 from application.ports import Assignment, EventLog
-from domain.errors import Conflict, KasalError, Unavailable
+from domain.errors import Conflict, KasalError, NotFound, Rejected, Unavailable
 from domain.execution import (
     EXECUTION,
     Execution,
-    Failure,
     Journaled,
     ModelCallCompleted,
     RecordProgress,
     StartStep,
-    StepFailed,
     StepStatus,
     TaskOutput,
     ToolCallCompleted,
@@ -35,6 +34,8 @@ JOURNALED = frozenset(tag_of(event) for event in (ModelCallCompleted, ToolCallCo
 MAX_REPLY_BYTES = 900_000
 """NATS carries 1 MiB."""
 
+PAGE_BYTES = MAX_REPLY_BYTES // 2
+
 
 class ReadJournal(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="ReadJournal"):
     """From a runner that begins a step again: the known outcomes of its calls, from the `offset`-th on."""
@@ -44,11 +45,43 @@ class ReadJournal(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", t
     offset: int
 
 
+class ReadOutputs(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="ReadOutputs"):
+    """From a runner whose assignment had no room for the outputs of earlier steps: from the `offset`-th
+    on."""
+
+    execution_id: str
+    step: str
+    offset: int
+
+
+class PutContent(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="PutContent"):
+    """From a runner that is about to report an entry with a text too large for a message."""
+
+    execution_id: str
+    part: Part
+
+
+class ReadContent(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="ReadContent"):
+    """From a runner that was given a digest: one part of the text."""
+
+    execution_id: str
+    digest: str
+    number: int
+
+
+Asked = ReadJournal | ReadOutputs | PutContent | ReadContent
+"""What changes no execution."""
+
+
 class Request(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A runner's command. The ids are those of the work that it was given."""
+    """A runner's command. The ids are those of the work that it was given.
+
+    contents  whole texts that the entries of a report name
+    """
 
     runner: str
-    command: StartStep | RecordProgress | ReadJournal
+    command: StartStep | RecordProgress | Asked
+    contents: tuple[Part, ...] = ()
     tenant: str = "default"
     correlation_id: str | None = None
     causation_id: str | None = None
@@ -59,12 +92,16 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """assignment: of a claim that was granted. retry_after_s: nothing was done, ask again.
 
     refused: why the runner has to stop; is_over: nobody will need the work again.
-    journal: what was asked for; has_more: and there is more, behind it.
+    journal, outputs, part: what was asked for; has_more: and there is more, behind it.
+    missing: contents that are not there; a report that names them was not recorded, send it with them.
     """
 
     assignment: Assignment | None = None
     journal: tuple[Journaled, ...] = ()
+    outputs: dict[str, TaskOutput] = {}
+    part: Part | None = None
     has_more: bool = False
+    missing: tuple[str, ...] = ()
     refused: str = ""
     is_over: bool = False
     retry_after_s: float = 0
@@ -76,12 +113,14 @@ class CommandChannel:
     def __init__(self, commands: CommandHandler, log: EventLog) -> None:
         self._commands = commands
         self._log = log
+        self._contents = Contents(log)
 
     async def answer(self, body: bytes) -> bytes:
         reply = await self._reply(body)
         encoded = msgspec.json.encode(reply)
         if reply.assignment and len(encoded) > MAX_REPLY_BYTES:
-            return msgspec.json.encode(await self._fail_oversized(reply.assignment, len(encoded)))
+            smaller = msgspec.structs.replace(reply.assignment, outputs={})
+            return msgspec.json.encode(Reply(assignment=smaller, has_more=True))
         return encoded
 
     async def _reply(self, body: bytes) -> Reply:
@@ -89,53 +128,66 @@ class CommandChannel:
             request = msgspec.json.decode(body, type=Request)
         except msgspec.DecodeError as error:
             return Reply(refused=f"unreadable request: {error}")
-        context = Context(
-            actor=f"runner:{request.runner}",
-            tenant=request.tenant,
-            correlation_id=request.correlation_id,
-            causation_id=request.causation_id,
-            traceparent=request.traceparent,
-        )
         try:
-            if isinstance(request.command, ReadJournal):
-                return await self._read_journal(request.command)
-            outcome = await self._commands.handle(request.command, context)
+            return await self._answered(request)
         except Unavailable as error:
             return Reply(retry_after_s=error.retry_after_s)
         except Conflict:
             return Reply(retry_after_s=0.05)
         except KasalError as error:
-            is_over = not isinstance(request.command, ReadJournal) and await self._is_over(request.command)
+            is_over = not isinstance(request.command, Asked) and await self._is_over(request.command)
             return Reply(refused=str(error), is_over=is_over)
-        return granted(request.command, outcome) if isinstance(request.command, StartStep) else Reply()
+
+    async def _answered(self, request: Request) -> Reply:
+        match request.command:
+            case ReadJournal() as asked:
+                return await self._read_journal(asked)
+            case ReadOutputs() as asked:
+                return await self._read_outputs(asked)
+            case ReadContent() as asked:
+                return await self._read_content(asked, request.tenant)
+            case PutContent(execution_id=execution_id, part=part):
+                check_parts(part)
+                await self._contents.put(request.tenant, f"execution-{execution_id}", part)
+                return Reply()
+            case StartStep() as claim:
+                return granted(claim, await self._commands.handle(claim, context_of(request)))
+            case RecordProgress() as report:
+                return await self._record(report, request)
+
+    async def _record(self, report: RecordProgress, request: Request) -> Reply:
+        """Commit the entries with their contents, unless they name one that is nowhere."""
+        check_parts(*request.contents)
+        along = {part.digest for part in request.contents}
+        elsewhere = [digest for digest in dict.fromkeys(named(report.entries)) if digest not in along]
+        if missing := await self._contents.missing(request.tenant, report.stream, elsewhere):
+            return Reply(missing=missing)
+        await self._commands.handle(report, context_of(request))
+        return Reply()
 
     async def _read_journal(self, asked: ReadJournal) -> Reply:
         """A page that fits a message."""
         events = await self._log.read_stream(f"execution-{asked.execution_id}")
         entries = journal_of(events, asked.step)[asked.offset :]
-        page, size = 0, 0
-        for entry in entries:
-            size += len(msgspec.json.encode(entry))
-            if page and size > MAX_REPLY_BYTES // 2:
-                break
-            page += 1
+        page = page_size(entries)
         return Reply(journal=entries[:page], has_more=page < len(entries))
 
-    async def _fail_oversized(self, assignment: Assignment, size_bytes: int) -> Reply:
-        """A step whose context does not fit a message can never run: end it, and say why."""
-        message = f"the step's context has {size_bytes} bytes; expected at most {MAX_REPLY_BYTES}"
-        failed = StepFailed(
-            step=assignment.step, attempt=assignment.attempt, failure=Failure("context_too_large", message)
-        )
-        command = RecordProgress(
-            execution_id=assignment.execution_id,
-            step=assignment.step,
-            attempt=assignment.attempt,
-            after=0,
-            entries=(failed,),
-        )
-        await self._commands.handle(command, Context(actor="system:channel"))
-        return Reply(refused=message, is_over=True)
+    async def _read_outputs(self, asked: ReadOutputs) -> Reply:
+        """A page that fits a message."""
+        execution = await self._commands.state_of(EXECUTION, asked.execution_id)
+        if execution.request is None:
+            raise NotFound(f"there is no execution {asked.execution_id!r}")
+        outputs = list(context_outputs(execution, asked.step).items())[asked.offset :]
+        page = page_size(output for _, output in outputs)
+        return Reply(outputs=dict(outputs[:page]), has_more=page < len(outputs))
+
+    async def _read_content(self, asked: ReadContent, tenant: str) -> Reply:
+        try:
+            holding = await self._contents.find(tenant, asked.digest, f"execution-{asked.execution_id}")
+            body = await self._contents.read(holding, asked.number)
+        except NotFound:
+            return Reply(missing=(asked.digest,))
+        return Reply(part=Part(asked.digest, asked.number, holding.total_bytes, body))
 
     async def _is_over(self, command: StartStep | RecordProgress) -> bool:
         execution = await self._commands.state_of(EXECUTION, command.execution_id)
@@ -144,6 +196,34 @@ class CommandChannel:
             return True
         outdated = isinstance(command, StartStep) and command.turn < step.turn
         return outdated or step.status in (StepStatus.COMPLETED, StepStatus.FAILED)
+
+
+def context_of(request: Request) -> Context:
+    return Context(
+        actor=f"runner:{request.runner}",
+        tenant=request.tenant,
+        correlation_id=request.correlation_id,
+        causation_id=request.causation_id,
+        traceparent=request.traceparent,
+        contents=request.contents,
+    )
+
+
+def check_parts(*parts: Part) -> None:
+    for part in parts:
+        if fault := part_fault(part):
+            raise Rejected(f"the report is not allowed: {fault}")
+
+
+def page_size(items: Iterable[msgspec.Struct]) -> int:
+    """How many of the first items fit a message; at least one."""
+    page, size = 0, 0
+    for item in items:
+        size += len(msgspec.json.encode(item))
+        if page and size > PAGE_BYTES:
+            break
+        page += 1
+    return page
 
 
 def journal_of(events: Iterable[Recorded], step: str) -> tuple[Journaled, ...]:
@@ -159,7 +239,7 @@ def journal_of(events: Iterable[Recorded], step: str) -> tuple[Journaled, ...]:
         event = event_of(recorded)
         assert isinstance(event, Journaled)  # noqa: S101 - its tag was compared
         content = getattr(event, "response", None) or getattr(event, "result", None)
-        if event.step == step and not (content and content.is_truncated):
+        if event.step == step and not (content and content.is_truncated and not content.is_stored):
             found.append(event)
     return tuple(found)
 

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from application.contents import Contents, Part
 from application.ports import Append, Clock, CommandRecord, EventLog, NewEvent, Replayed
 from application.states import Preparation, Reads, Snapshot, StreamStates, Try, aggregate_of
 from domain.errors import Conflict, KasalError, KeyReused, PreconditionFailed, TooLarge, Unavailable
@@ -36,6 +37,7 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
 
     command_id        given when the caller may send the command again after a lost answer
     expected_version  If-Match: the version the stream must be at
+    contents          whole contents that the command's events name; committed with them
     """
 
     actor: str
@@ -46,6 +48,7 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     traceparent: str | None = None
     idempotency: Idempotency | None = None
     expected_version: int | None = None
+    contents: tuple[Part, ...] = ()
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -172,6 +175,7 @@ class CommandHandler:
             events=stamped,
             guards=attempt.guards(command.stream),
             record=record,
+            contents=tuple(Contents.kept(context.tenant, command.stream, part) for part in context.contents),
         )
 
     async def _replay_or_raise(self, context: Context) -> Outcome:

@@ -1,6 +1,6 @@
 """What the application asks of the world. A port exists only where two adapters exist.
 
-EventLog    memory, SQLite, PostgreSQL          infrastructure/event_log/
+EventLog    memory, SQLite, PostgreSQL          infrastructure/event_log/ (`ContentStore` too, of `contents`)
 EventFeed   memory, JetStream                   infrastructure/nats/
 WorkQueue   memory, JetStream                   infrastructure/nats/
 CrewEngine  CrewAI, no-op (benchmarks, tests)   infrastructure/crew/
@@ -15,6 +15,7 @@ from typing import Protocol
 
 import msgspec
 
+from application.contents import ContentStore, StoredPart
 from domain.catalog import Model
 from domain.definition import Definition, Json
 from domain.execution import Journaled, Progress, StepCompleted, StepFailed, TaskOutput
@@ -55,6 +56,7 @@ class Append(msgspec.Struct, frozen=True, kw_only=True):
     events                    at least one
     guards                    other streams that the decision rests on, and the version each must still be at
     record                    stored with the events when the caller gave an idempotency key
+    contents                  stored with the events that name them; one that is there is left as it is
     """
 
     stream: str
@@ -62,6 +64,7 @@ class Append(msgspec.Struct, frozen=True, kw_only=True):
     events: tuple[NewEvent, ...]
     guards: tuple[tuple[str, int], ...] = ()
     record: CommandRecord | None = None
+    contents: tuple[StoredPart, ...] = ()
 
 
 class Appended(msgspec.Struct, frozen=True):
@@ -82,7 +85,7 @@ class Replayed(Exception):
         self.record = record
 
 
-class EventLog(Protocol):
+class EventLog(ContentStore, Protocol):
     """The one truth. Positions 1..n without a hole, in commit order; acknowledged means durable."""
 
     async def append(self, append: Append) -> Appended:

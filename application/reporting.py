@@ -7,20 +7,25 @@ they were reported; what queued while a report was under way goes in the next.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
 
 import msgspec
 import structlog
 
-from application.channel import ReadJournal, Reply, Request
+from application.channel import Asked, PutContent, ReadContent, ReadJournal, ReadOutputs, Reply, Request
+from application.contents import Part, bring_back, digest_of, parts_in, set_aside, whole_outputs
 from application.ports import Assignment, Handler, Stopped, Work
-from domain.errors import KasalError
-from domain.execution import Journaled, Progress, RecordProgress, StartStep
+from domain.errors import KasalError, NotFound
+from domain.execution import Journaled, Progress, RecordProgress, StartStep, TaskOutput
 
 log = structlog.get_logger()
 
 MAX_REPORT_BYTES = 400_000
-"""Entries of one report, as JSON; a message of the channel holds 1 MiB."""
+"""Entries of one report with their contents, as JSON; a message of the channel holds 1 MiB."""
+
+CONTENT_TRIES = 5
+"""How often a report is sent with contents that the other side then says are not there."""
 
 PublishTokens = Callable[[str, str], None]
 """(call, text) of the execution at hand; transient, never raises."""
@@ -34,7 +39,9 @@ class Channel:
         self._runner = runner
         self._work = work
 
-    async def send(self, command: StartStep | RecordProgress | ReadJournal) -> Reply:
+    async def send(
+        self, command: StartStep | RecordProgress | Asked, contents: tuple[Part, ...] = ()
+    ) -> Reply:
         """The answer, however long the other side is away: every command may be sent again.
 
         Raises `Stopped` when the command is refused.
@@ -42,6 +49,7 @@ class Channel:
         request = Request(
             runner=self._runner,
             command=command,
+            contents=contents,
             tenant=self._work.tenant,
             correlation_id=self._work.correlation_id,
             causation_id=self._work.causation_id,
@@ -61,6 +69,34 @@ class Channel:
             await asyncio.sleep(max(pause_s, reply.retry_after_s))
             pause_s = min(2 * pause_s, 2.0)
 
+    async def text(self, digest: str) -> str:
+        """A stored text, read part by part. Raises `NotFound` when it is not there as its digest says."""
+        whole, number, parts = bytearray(), 0, 1
+        while number < parts:
+            asked = ReadContent(execution_id=self._work.execution_id, digest=digest, number=number)
+            part = (await self.send(asked)).part
+            if part is None:
+                raise NotFound(f"there is no content {digest!r}")
+            whole += part.body
+            number, parts = number + 1, parts_in(part.total_bytes)
+        if digest_of(whole) != digest:
+            raise NotFound(f"content {digest!r} is not what its digest says")
+        return whole.decode()
+
+
+class Entry(NamedTuple):
+    """Something to report. parts: of the large texts that it names; done: when it is in the log."""
+
+    progress: Progress
+    parts: tuple[Part, ...]
+    done: asyncio.Future[None]
+
+    @property
+    def size_bytes(self) -> int:
+        """In a message, with what goes along (as Base64)."""
+        along = sum(len(part.body) for part in self.parts if part.is_whole)
+        return len(msgspec.json.encode(self.progress)) + along * 4 // 3
+
 
 def again(stopped: Stopped) -> Stopped:
     """A copy to raise elsewhere: one exception object must not be raised in several tasks."""
@@ -75,7 +111,8 @@ class StepReporter:
         self._assignment = assignment
         self._publish_tokens = publish_tokens
         self._loop = asyncio.get_running_loop()
-        self._waiting: list[tuple[Progress, asyncio.Future[None]]] = []
+        self._waiting: list[Entry] = []
+        self._known: set[str] = set()
         self._sender: asyncio.Task[None] | None = None
         self._recorded = 0
         self._stopped: Stopped | None = None
@@ -83,12 +120,12 @@ class StepReporter:
     async def record(self, *entries: Progress) -> None:
         if self._stopped:
             raise again(self._stopped)
-        futures = [self._loop.create_future() for _ in entries]
-        self._waiting.extend(zip(entries, futures, strict=True))
+        waiting = [Entry(*set_aside(entry), self._loop.create_future()) for entry in entries]
+        self._waiting.extend(waiting)
         if self._sender is None or self._sender.done():
             self._sender = asyncio.create_task(self._send_waiting())
-        for future in futures:
-            await future
+        for entry in waiting:
+            await entry.done
 
     def tokens(self, call: str, text: str) -> None:
         self._loop.call_soon_threadsafe(self._publish_tokens, call, text)
@@ -97,7 +134,7 @@ class StepReporter:
         while self._waiting:
             batch = self._next_batch()
             try:
-                await self._send(tuple(entry for entry, _ in batch))
+                await self._send(batch)
             except Stopped as stopped:
                 self._stopped = stopped
                 self._resolve([*batch, *self._waiting], stopped)
@@ -105,21 +142,43 @@ class StepReporter:
                 return
             self._resolve(batch, None)
 
-    async def _send(self, entries: tuple[Progress, ...]) -> None:
+    async def _send(self, batch: Sequence[Entry]) -> None:
+        """The contents that the other side does not have yet, then the entries; again while it lacks some."""
         command = RecordProgress(
             execution_id=self._assignment.execution_id,
             step=self._assignment.step,
             attempt=self._assignment.attempt,
             after=self._recorded,
-            entries=entries,
+            entries=tuple(entry.progress for entry in batch),
         )
-        await self._channel.send(command)
-        self._recorded += len(entries)
+        for _ in range(CONTENT_TRIES):
+            along = await self._along(part for entry in batch for part in entry.parts)
+            reply = await self._channel.send(command, along)
+            if not reply.missing:
+                self._known.update(part.digest for part in along)
+                self._recorded += len(batch)
+                return
+            self._known.difference_update(reply.missing)
+        raise Stopped(f"content {reply.missing[0]} was sent and is not there")
 
-    def _next_batch(self) -> list[tuple[Progress, asyncio.Future[None]]]:
+    async def _along(self, parts: Iterable[Part]) -> tuple[Part, ...]:
+        """What goes in the same message; what is too large for that is sent here, ahead."""
+        along, ahead = dict[str, Part](), set[str]()
+        for part in parts:
+            if part.digest in self._known:
+                continue
+            if part.is_whole:
+                along[part.digest] = part
+                continue
+            await self._channel.send(PutContent(execution_id=self._assignment.execution_id, part=part))
+            ahead.add(part.digest)
+        self._known |= ahead
+        return tuple(along.values())
+
+    def _next_batch(self) -> list[Entry]:
         size, count = 0, 0
-        for entry, _ in self._waiting:
-            size += len(msgspec.json.encode(entry))
+        for entry in self._waiting:
+            size += entry.size_bytes
             if count and size > MAX_REPORT_BYTES:
                 break
             count += 1
@@ -127,23 +186,43 @@ class StepReporter:
         return batch
 
     @staticmethod
-    def _resolve(batch: Sequence[tuple[Progress, asyncio.Future[None]]], error: Stopped | None) -> None:
-        for _, future in batch:
-            if future.done():
+    def _resolve(batch: Sequence[Entry], error: Stopped | None) -> None:
+        for entry in batch:
+            if entry.done.done():
                 continue
             if error is None:
-                future.set_result(None)
+                entry.done.set_result(None)
             else:
-                future.set_exception(again(error))
+                entry.done.set_exception(again(error))
 
 
 async def read_journal(channel: Channel, assignment: Assignment) -> tuple[Journaled, ...]:
-    """The known outcomes of the step's calls in earlier attempts, page by page."""
-    journal: list[Journaled] = []
+    """The known outcomes of the step's calls in earlier attempts, page by page, each with its whole text."""
+    pages: list[Journaled] = []
     has_more = True
     while has_more:
-        asked = ReadJournal(execution_id=assignment.execution_id, step=assignment.step, offset=len(journal))
+        asked = ReadJournal(execution_id=assignment.execution_id, step=assignment.step, offset=len(pages))
         reply = await channel.send(asked)
-        journal.extend(reply.journal)
+        pages.extend(reply.journal)
         has_more = reply.has_more
+    journal: list[Journaled] = []
+    for entry in pages:
+        try:
+            journal.append(await bring_back(entry, channel.text))
+        except NotFound as error:
+            log.warning("a call is made again", call=entry.call, reason=str(error))
     return tuple(journal)
+
+
+async def read_outputs(channel: Channel, assignment: Assignment, *, has_more: bool) -> dict[str, TaskOutput]:
+    """The outputs of earlier steps that the step sees, whole. Raises `NotFound` for one that was erased.
+
+    has_more  the assignment had no room for them
+    """
+    outputs = dict(assignment.outputs)
+    while has_more:
+        asked = ReadOutputs(execution_id=assignment.execution_id, step=assignment.step, offset=len(outputs))
+        reply = await channel.send(asked)
+        outputs.update(reply.outputs)
+        has_more = reply.has_more
+    return await whole_outputs(outputs, channel.text)

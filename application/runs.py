@@ -16,8 +16,8 @@ import msgspec
 import structlog
 
 from application.ports import Assignment, CrewEngine, Delivery, Handler, Stopped, Work, WorkQueue
-from application.reporting import Channel, StepReporter, read_journal
-from domain.errors import KasalError
+from application.reporting import Channel, StepReporter, read_journal, read_outputs
+from domain.errors import KasalError, NotFound
 from domain.execution import (
     Failure,
     StartStep,
@@ -128,18 +128,20 @@ class Runner:
             delivery=delivery.number,
             runner=self._name,
         )
-        assignment = (await channel.send(claim)).assignment
-        if assignment is None:
+        reply = await channel.send(claim)
+        if reply.assignment is None:
             raise Stopped("the claim was answered without an assignment")
-        if assignment.attempt > 1:
-            journal = await read_journal(channel, assignment)
-            assignment = msgspec.structs.replace(assignment, journal=journal)
 
         def publish(call: str, text: str) -> None:
             self._publish_tokens(work.tenant, work.execution_id, call, text)
 
-        reporter = StepReporter(channel, assignment, publish)
-        await reporter.record(await self._outcome(assignment, reporter))
+        reporter = StepReporter(channel, reply.assignment, publish)
+        try:
+            assignment = await whole(channel, reply.assignment, has_more=reply.has_more)
+        except NotFound as error:
+            await reporter.record(failed(reply.assignment, Failure("content_lost", str(error))))
+        else:
+            await reporter.record(await self._outcome(assignment, reporter))
 
     async def _outcome(self, assignment: Assignment, reporter: StepReporter) -> StepCompleted | StepFailed:
         try:
@@ -150,7 +152,18 @@ class Runner:
                 "engine failed", error=type(error).__name__, frames=frames, execution=assignment.execution_id
             )
             failure = Failure("engine_failed", f"{type(error).__name__} in the runner's engine")
-            return StepFailed(step=assignment.step, attempt=assignment.attempt, failure=failure)
+            return failed(assignment, failure)
+
+
+async def whole(channel: Channel, assignment: Assignment, *, has_more: bool) -> Assignment:
+    """The assignment with what did not fit its message. Raises `NotFound` for a text that was erased."""
+    outputs = await read_outputs(channel, assignment, has_more=has_more)
+    journal = await read_journal(channel, assignment) if assignment.attempt > 1 else ()
+    return msgspec.structs.replace(assignment, outputs=outputs, journal=journal)
+
+
+def failed(assignment: Assignment, failure: Failure) -> StepFailed:
+    return StepFailed(step=assignment.step, attempt=assignment.attempt, failure=failure)
 
 
 async def acknowledge(delivery: Delivery) -> None:

@@ -9,6 +9,7 @@ from sqlalchemy import Index, MetaData, Table
 
 from domain.errors import NotFound
 from domain.execution import (
+    Content,
     ExecutionCancelled,
     ExecutionCompleted,
     ExecutionFailed,
@@ -33,6 +34,14 @@ from projections.tables import ReadTable, doc, key, number, text
 NAME = "execution_timeline"
 
 
+class Text(msgspec.Struct):
+    """A text of a call. is_stored: it is too long for its event; `GET /v1/contents/{digest}` has it whole."""
+
+    digest: str
+    size_bytes: int
+    is_stored: bool
+
+
 class Entry(msgspec.Struct, kw_only=True):
     """A bar of the timeline.
 
@@ -40,6 +49,7 @@ class Entry(msgspec.Struct, kw_only=True):
     entry     its id within the execution
     status    running, completed, failed, or interrupted: its attempt or execution ended before it did
     model     that was asked; once there is an answer, that answered
+    input     of a call: the messages, or the arguments; output: what came back
     position  of the event that began it: the order of the timeline
     """
 
@@ -62,6 +72,8 @@ class Entry(msgspec.Struct, kw_only=True):
     completion_tokens: int | None = None
     cost_usd: float | None = None
     error: str | None = None
+    input: Text | None = None
+    output: Text | None = None
     position: int
 
 
@@ -103,9 +115,9 @@ def fold(rows: Rows, fact: Fact) -> None:
         case TaskStarted() as e:
             begin(rows, fact, task_entry(e), "task", e, task=e.task, agent=e.agent)
         case ModelCallStarted() as e:
-            begin(rows, fact, f"call:{e.call}", "model_call", e, task=e.task, agent=e.agent, model=e.model)
+            begin(rows, fact, f"call:{e.call}", "model_call", e, model=e.model, **called(e, e.request))
         case ToolCallStarted() as e:
-            begin(rows, fact, f"call:{e.call}", "tool_call", e, task=e.task, agent=e.agent, tool=e.tool)
+            begin(rows, fact, f"call:{e.call}", "tool_call", e, tool=e.tool, **called(e, e.arguments))
         case TaskCompleted() as e:
             end(rows, fact, task_entry(e), duration_ms=e.duration_ms)
         case TaskFailed() as e:
@@ -114,6 +126,7 @@ def fold(rows: Rows, fact: Fact) -> None:
             answered(rows, fact, e)
         case ToolCallCompleted() as e:
             end(rows, fact, f"call:{e.call}", duration_ms=e.duration_ms)
+            rows.change(ENTRIES, fact.entity_id, f"call:{e.call}").output = text_of(e.result)
         case ModelCallFailed() | ToolCallFailed() as e:
             end(rows, fact, f"call:{e.call}", duration_ms=e.duration_ms, error=e.failure.message)
         case StepCompleted() as e:
@@ -128,6 +141,15 @@ def fold(rows: Rows, fact: Fact) -> None:
 
 def task_entry(event: TaskStarted | TaskCompleted | TaskFailed) -> str:
     return f"task:{event.step}:{event.attempt}:{event.task}"
+
+
+def called(event: ModelCallStarted | ToolCallStarted, asked: Content) -> dict[str, Any]:
+    """What the entries of both kinds of calls have in common."""
+    return {"task": event.task, "agent": event.agent, "input": text_of(asked)}
+
+
+def text_of(content: Content) -> Text:
+    return Text(content.digest, content.size_bytes, content.is_stored)
 
 
 def begin(
@@ -167,6 +189,7 @@ def answered(rows: Rows, fact: Fact, event: ModelCallCompleted) -> None:
     end(rows, fact, f"call:{event.call}", duration_ms=event.duration_ms)
     row = rows.change(ENTRIES, fact.entity_id, f"call:{event.call}")
     row.model, row.cost_usd = event.model, event.cost_usd
+    row.output = text_of(event.response)
     row.prompt_tokens, row.completion_tokens = event.prompt_tokens, event.completion_tokens
 
 
@@ -178,7 +201,7 @@ def interrupt(rows: Rows, fact: Fact, step: str | None = None) -> None:
         rows.change(ENTRIES, fact.entity_id, entry).status = "interrupted"
 
 
-EXECUTION_TIMELINE = Projection(NAME, 1, (ENTRIES, RUNS), fold, ("execution",))
+EXECUTION_TIMELINE = Projection(NAME, 2, (ENTRIES, RUNS), fold, ("execution",))
 
 
 async def list_timeline(

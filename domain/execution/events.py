@@ -18,12 +18,14 @@ class Content(msgspec.Struct, frozen=True, omit_defaults=True):
     size_bytes    of the whole text
     text          the text, or its beginning
     is_truncated  `text` is only the beginning
+    is_stored     the whole text is in the content store, under its digest
     """
 
     digest: str
     size_bytes: int
     text: str
     is_truncated: bool = False
+    is_stored: bool = False
 
 
 class Failure(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -35,10 +37,15 @@ class Failure(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class TaskOutput(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a task produced: its text and, where a schema was asked for, the instance of it."""
+    """What a task produced: its text and, where a schema was asked for, the instance of it.
+
+    digest, size_bytes  of the whole text, where `text` is only its beginning; it is in the content store
+    """
 
     text: str
     structured: Json = None
+    digest: str = ""
+    size_bytes: int = 0
 
 
 class ExecutionRequested(Event, frozen=True, tag="execution.requested"):

@@ -1,7 +1,7 @@
 """Texts and JSON values on their way into events: what a model or a tool returns, made fit to be stored.
 
 Called by every engine. Its one rule: nothing passes that a JSON document or PostgreSQL would refuse (U+0000,
-lone surrogates, NaN, integers beyond 64 bits), and nothing that an event has no room for.
+lone surrogates, NaN, integers beyond 64 bits), and nothing that the content store has no room for.
 """
 
 from __future__ import annotations
@@ -13,21 +13,13 @@ from hashlib import sha256
 
 import msgspec
 
+from application.contents import MAX_CONTENT_BYTES, shortened
 from application.ports import MAX_EVENT_BYTES
 from domain.definition import Json
 from domain.execution import Content, Failure, TaskOutput
 
-INLINE_BYTES = 16 * 1024
-"""A call's text is stored in its event up to this size; of a longer one the beginning."""
-
-RESULT_BYTES = 100 * 1024
-"""The same for what a call returned: only a result that is stored whole can be answered from the journal."""
-
-MAX_OUTPUT_BYTES = 128 * 1024
-"""A task's output above this fails the task: it would not fit into the events that carry it."""
-
 MAX_ENCODED_BYTES = MAX_EVENT_BYTES - 8 * 1024
-"""Of text and instance as JSON: the room of an event, without its other fields."""
+"""Of an output as JSON, large texts set aside: the room of an event, without its other fields."""
 
 UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 REPLACEMENT = "\ufffd"
@@ -57,19 +49,16 @@ def clean_json(value: Json) -> Json:
             return value
 
 
-def content_of(text: str, inline_bytes: int = INLINE_BYTES) -> Content:
-    """What an event says of a text: all of it when it is short, else its beginning, always its digest."""
-    whole = clean_text(text).encode()
-    digest = sha256(whole).hexdigest()
-    if len(whole) <= inline_bytes:
-        return Content(digest, len(whole), whole.decode())
-    beginning = whole[:inline_bytes].decode(errors="ignore")
-    return Content(digest, len(whole), beginning, is_truncated=True)
+def content_of(text: str) -> Content:
+    """A text that a call sent or received, whole; what an event has no room for is set aside on its way."""
+    whole = clean_text(text)
+    encoded = whole.encode()
+    return Content(sha256(encoded).hexdigest(), len(encoded), whole)
 
 
-def json_content(value: Json, inline_bytes: int = INLINE_BYTES) -> Content:
+def json_content(value: Json) -> Content:
     """A value as the content of an event, in the one spelling that its digest rests on."""
-    return content_of(canonical(value), inline_bytes)
+    return content_of(canonical(value))
 
 
 def canonical(value: Json) -> str:
@@ -79,8 +68,15 @@ def canonical(value: Json) -> str:
 
 def output_failure(task: str, output: TaskOutput) -> Failure | None:
     """What is wrong with a task's output as such, if anything."""
-    size = len(output.text.encode())
-    if size > MAX_OUTPUT_BYTES or len(msgspec.json.encode(output)) > MAX_ENCODED_BYTES:
-        message = f"the output of {task!r} has {size} bytes; the bound is {MAX_OUTPUT_BYTES} (128 KiB)"
+    if too_large(output.text):
+        message = f"the output of {task!r} is beyond the bound of {MAX_CONTENT_BYTES} bytes"
+        return Failure("output_too_large", message, task)
+    if (size := len(msgspec.json.encode(shortened(output)[0]))) > MAX_ENCODED_BYTES:
+        message = f"the instance in the output of {task!r} has {size} bytes; the bound is {MAX_ENCODED_BYTES}"
         return Failure("output_too_large", message, task)
     return None
+
+
+def too_large(text: str) -> bool:
+    """Whether the content store has no room for a text."""
+    return len(text) > MAX_CONTENT_BYTES // 4 and len(text.encode(errors="replace")) > MAX_CONTENT_BYTES

@@ -13,9 +13,10 @@ from crewai.tools import BaseTool
 from crewai.utilities.pydantic_schema_utils import create_model_from_schema
 from pydantic import BaseModel, PrivateAttr
 
+from application.contents import MAX_CONTENT_BYTES
 from domain.definition import Json
 from domain.execution import Failure, ToolCallCompleted, ToolCallFailed, ToolCallStarted
-from infrastructure.crew.contents import RESULT_BYTES, clean_text, content_of, json_content
+from infrastructure.crew.contents import clean_text, content_of, json_content, too_large
 from infrastructure.crew.lanes import CallFailed, Lane
 from infrastructure.tools import ToolContext, ToolError, ToolSettings, ToolSpec, discover
 
@@ -57,20 +58,24 @@ class ReportedTool(BaseTool):  # type: ignore[misc]
             started=lambda call: ToolCallStarted(**at, call=call, arguments=given, agent=lane.agent),
             act=lambda call: self._act(call, arguments),
             completed=lambda call, text, ms: ToolCallCompleted(
-                **at, call=call, result=content_of(text, RESULT_BYTES), duration_ms=ms
+                **at, call=call, result=content_of(text), duration_ms=ms
             ),
             failed=lambda call, failure, ms: ToolCallFailed(**at, call=call, failure=failure, duration_ms=ms),
         )
 
     def _act(self, call: str, arguments: dict[str, Json]) -> str:
         try:
-            return clean_text(self._spec(arguments, ToolContext(self._settings, call)))
+            result = clean_text(self._spec(arguments, ToolContext(self._settings, call)))
         except ToolError as error:
             message = clean_text(str(error))[:MAX_MESSAGE_CHARACTERS]
             raise CallFailed(Failure("tool_failed", message, self._lane.task)) from error
         except Exception as error:
             message = f"{self._spec.name} raised {type(error).__name__}"
             raise CallFailed(Failure("tool_broken", message, self._lane.task)) from error
+        if too_large(result):
+            message = f"{self._spec.name} answered more than {MAX_CONTENT_BYTES} bytes"
+            raise CallFailed(Failure("result_too_large", message, self._lane.task))
+        return result
 
 
 @cache

@@ -43,7 +43,7 @@ def check(append: Append) -> int:
         if len(event.body) > MAX_EVENT_BYTES:
             raise TooLarge(f"{event.tag} has {len(event.body)} bytes, an event may have {MAX_EVENT_BYTES}")
         size += len(event.body)
-    return size
+    return size + sum([len(part.body) for part in append.contents])
 
 
 def is_storable(name: str) -> bool:

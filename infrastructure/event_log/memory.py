@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
+from application.contents import Holding, StoredPart
 from application.ports import Append, Appended, CommandRecord
 from domain.errors import LogUnavailable
 from domain.message import Recorded
@@ -20,6 +21,7 @@ class MemoryEventLog:
         self._streams: dict[str, list[Recorded]] = defaultdict(list)
         self._decider = Decider(versions={}, head=0, records={})
         self._watch = HeadWatch(self.head, poll_every_s=1)
+        self._contents: dict[tuple[str, str, int], StoredPart] = {}
         self._closed = False
 
     async def append(self, append: Append) -> Appended:
@@ -29,6 +31,8 @@ class MemoryEventLog:
         outcome = self._decider.decide(append)
         if not isinstance(outcome, Appended):
             raise outcome
+        for part in append.contents:
+            self._keep(part)
         self._store(append)
         self._watch.saw(outcome.position)
         return outcome
@@ -45,6 +49,25 @@ class MemoryEventLog:
             )
             self._events.append(recorded)
             self._streams[append.stream].append(recorded)
+
+    def _keep(self, part: StoredPart) -> None:
+        self._contents.setdefault((part.digest, part.owner, part.number), part)
+
+    async def put_part(self, part: StoredPart) -> None:
+        if self._closed:
+            raise LogUnavailable("the event log is closed")
+        self._keep(part)
+
+    async def holdings(self, tenant: str, digests: Sequence[str]) -> Sequence[Holding]:
+        found = defaultdict(list)
+        for (digest, owner, _), part in self._contents.items():
+            if part.tenant == tenant and digest in digests:
+                found[digest, owner].append(part.total_bytes)
+        return [Holding(*key, max(totals), len(totals)) for key, totals in sorted(found.items())]
+
+    async def read_part(self, owner: str, digest: str, number: int) -> bytes | None:
+        part = self._contents.get((digest, owner, number))
+        return part.body if part else None
 
     async def read_stream(self, stream: str, after_version: int = 0) -> Sequence[Recorded]:
         return tuple(self._streams.get(stream, ())[after_version:])

@@ -13,6 +13,7 @@ from typing import cast
 
 import psycopg
 
+from application.contents import Holding, StoredPart
 from application.ports import Append, Appended, CommandRecord
 from domain.errors import LogUnavailable
 from domain.message import Recorded
@@ -20,9 +21,18 @@ from infrastructure.event_log.appender import Appender
 from infrastructure.event_log.deciding import MAX_VERSION, is_storable
 from infrastructure.event_log.head_watch import HeadWatch
 from infrastructure.event_log.postgres_arrays import Texts
+from infrastructure.event_log.postgres_batch import part_columns
 from infrastructure.event_log.postgres_connections import Readers, connect
-from infrastructure.event_log.postgres_writer import RECORDS_OF, PostgresWriter
-from infrastructure.event_log.rows import EVENTS, command_record, recorded
+from infrastructure.event_log.postgres_writer import NEW_PARTS, RECORDS_OF, PostgresWriter
+from infrastructure.event_log.rows import (
+    BY_OWNER,
+    EVENTS,
+    HOLDINGS,
+    PART_BODY,
+    command_record,
+    holding,
+    recorded,
+)
 
 POLL_EVERY_S = 1.0
 """Behind NOTIFY, which a lost connection loses."""
@@ -30,6 +40,9 @@ POLL_EVERY_S = 1.0
 READ_STREAM = EVENTS + " WHERE originator_id = %s AND originator_version > %s ORDER BY originator_version"
 READ_ALL = EVENTS + " WHERE notification_id > %s ORDER BY notification_id LIMIT %s"
 READ_HEAD = "SELECT position FROM kasal_head"
+NEW_PART = NEW_PARTS + " RETURNING number"
+READ_HOLDINGS = HOLDINGS + "tenant = %s AND digest = ANY (%b)" + BY_OWNER
+READ_PART = PART_BODY + "digest = %s AND owner = %s AND number = %s"
 
 
 class PostgresEventLog:
@@ -62,6 +75,17 @@ class PostgresEventLog:
             return None
         rows = await self._readers.fetch(RECORDS_OF, (Texts([key.encode()]),))
         return command_record(rows[0]) if rows else None
+
+    async def put_part(self, part: StoredPart) -> None:
+        await self._readers.fetch(NEW_PART, part_columns([part]))
+
+    async def holdings(self, tenant: str, digests: Sequence[str]) -> Sequence[Holding]:
+        wanted = Texts([digest.encode() for digest in digests])
+        return [holding(row) for row in await self._readers.fetch(READ_HOLDINGS, (tenant, wanted))]
+
+    async def read_part(self, owner: str, digest: str, number: int) -> bytes | None:
+        rows = await self._readers.fetch(READ_PART, (digest, owner, number))
+        return cast("bytes", rows[0][0]) if rows else None
 
     async def wait_beyond(self, position: int, timeout_s: float) -> None:
         await self._watch.wait_beyond(position, timeout_s)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from application.contents import StoredPart
 from application.ports import Append, CommandRecord
 from infrastructure.event_log.postgres_arrays import Blobs, Ints, PgArray, Texts
 from infrastructure.event_log.rows import encode_metadata
@@ -93,3 +94,15 @@ class Columns:
             topics.append(event.tag.encode())
             states.append(event.body)
             metadatas.append(encode_metadata(event.metadata))
+
+
+def part_columns(parts: Sequence[StoredPart]) -> tuple[PgArray, ...]:
+    """The arrays of some parts of contents, in the order of `rows.CONTENT_COLUMNS`."""
+    return (
+        Texts([part.tenant.encode() for part in parts]),
+        Texts([part.owner.encode() for part in parts]),
+        Texts([part.digest.encode() for part in parts]),
+        Ints([part.number for part in parts]),
+        Ints([part.total_bytes for part in parts]),
+        Blobs([part.body for part in parts]),
+    )

@@ -10,6 +10,7 @@ from typing import TypeAlias, cast
 
 import msgspec
 
+from application.contents import Holding
 from application.ports import CommandRecord
 from domain.message import Metadata, Recorded
 
@@ -18,6 +19,13 @@ EVENTS = "SELECT notification_id, originator_id, originator_version, topic, stat
 
 RECORDS = "SELECT key, request_hash, command_id, response, version, position FROM kasal_commands"
 """The columns in the order of `RecordRow`."""
+
+CONTENT_COLUMNS = "tenant, owner, digest, number, total_bytes, body"
+"""Of `kasal_contents`, in the order of `StoredPart`."""
+
+HOLDINGS = "SELECT digest, owner, max(total_bytes), count(*) FROM kasal_contents WHERE "
+BY_OWNER = " GROUP BY digest, owner ORDER BY digest, owner"
+PART_BODY = "SELECT body FROM kasal_contents WHERE "
 
 EventRow: TypeAlias = tuple[int, str, int, str, bytes, str]
 RecordRow: TypeAlias = tuple[str, str, str, bytes, int, int]
@@ -50,6 +58,11 @@ def command_record(row: Sequence[object]) -> CommandRecord:
         version=version,
         position=position,
     )
+
+
+def holding(row: Sequence[object]) -> Holding:
+    """What a row of `HOLDINGS` says."""
+    return Holding(*cast("tuple[str, str, int, int]", tuple(row)))
 
 
 def command_id(metadata: str) -> str:

@@ -6,18 +6,20 @@ disk. Its one rule: other processes may write to the same file, so nothing that 
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
+from application.contents import Holding, StoredPart
 from application.ports import Append, Appended, CommandRecord
 from domain.errors import LogUnavailable
 from domain.message import Recorded
 from infrastructure.event_log.appender import Appender
 from infrastructure.event_log.deciding import MAX_VERSION, is_storable
 from infrastructure.event_log.head_watch import HeadWatch
-from infrastructure.event_log.rows import EVENTS, recorded
+from infrastructure.event_log.rows import BY_OWNER, EVENTS, HOLDINGS, PART_BODY, holding, recorded
 from infrastructure.event_log.sqlite_connections import SqliteThreads
 from infrastructure.event_log.sqlite_writer import SqliteWriter, command_records
 
@@ -29,6 +31,9 @@ READERS = 2
 READ_STREAM = EVENTS + " WHERE originator_id = ? AND originator_version > ? ORDER BY originator_version"
 READ_ALL = EVENTS + " WHERE notification_id > ? ORDER BY notification_id LIMIT ?"
 READ_HEAD = "SELECT position FROM kasal_head"
+ASKED = "tenant = ? AND digest IN (SELECT value FROM json_each(?))"
+READ_HOLDINGS = HOLDINGS + ASKED + BY_OWNER
+READ_PART = PART_BODY + "digest = ? AND owner = ? AND number = ?"
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -40,7 +45,8 @@ class SqliteEventLog:
     def __init__(self, path: Path, queue_limit: int) -> None:
         self._readers = SqliteThreads(path, "event-log-reader", READERS)
         self._watch = HeadWatch(self.head, POLL_EVERY_S)
-        self._appender = Appender(SqliteWriter(path), self._watch, queue_limit)
+        self._writer = SqliteWriter(path)
+        self._appender = Appender(self._writer, self._watch, queue_limit)
 
     async def append(self, append: Append) -> Appended:
         return await self._appender.append(append)
@@ -61,6 +67,20 @@ class SqliteEventLog:
             return None
         return (await self._read(command_records, (key,))).get(key)
 
+    async def put_part(self, part: StoredPart) -> None:
+        try:
+            await self._writer.put_part(part)
+        except sqlite3.Error as error:
+            raise LogUnavailable(f"a content can not be stored: {error}") from error
+
+    async def holdings(self, tenant: str, digests: Sequence[str]) -> Sequence[Holding]:
+        rows = await self._read(_rows, READ_HOLDINGS, (tenant, json.dumps(list(digests))))
+        return [holding(row) for row in rows]
+
+    async def read_part(self, owner: str, digest: str, number: int) -> bytes | None:
+        rows = await self._read(_rows, READ_PART, (digest, owner, number))
+        return bytes(rows[0][0]) if rows else None
+
     async def wait_beyond(self, position: int, timeout_s: float) -> None:
         await self._watch.wait_beyond(position, timeout_s)
 
@@ -80,6 +100,12 @@ class SqliteEventLog:
 
 def _events(connection: sqlite3.Connection, query: str, parameters: tuple[object, ...]) -> Sequence[Recorded]:
     return tuple([recorded(row) for row in connection.execute(query, parameters).fetchall()])
+
+
+def _rows(
+    connection: sqlite3.Connection, query: str, parameters: tuple[object, ...]
+) -> list[tuple[Any, ...]]:
+    return connection.execute(query, parameters).fetchall()
 
 
 def _head(connection: sqlite3.Connection) -> int:

@@ -16,11 +16,18 @@ from pathlib import Path
 
 import msgspec
 
+from application.contents import StoredPart
 from application.ports import Append, Appended, CommandRecord
 from domain.errors import Invalid
 from infrastructure.event_log.appender import FlushFailed, FlushRefused
 from infrastructure.event_log.deciding import Decider, Outcome, keys_of, streams_of
-from infrastructure.event_log.rows import RECORDS, command_id, command_record, encode_metadata
+from infrastructure.event_log.rows import (
+    CONTENT_COLUMNS,
+    RECORDS,
+    command_id,
+    command_record,
+    encode_metadata,
+)
 from infrastructure.event_log.sqlite_connections import SqliteThreads
 
 NewRow = tuple[str, int, str, bytes, str]
@@ -48,6 +55,8 @@ NEW_RECORD = """
     INSERT INTO kasal_commands (key, request_hash, command_id, response, version, position)
     VALUES (?, ?, ?, ?, ?, ?)
 """
+
+NEW_PART = f"INSERT OR IGNORE INTO kasal_contents ({CONTENT_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)"  # noqa: S608
 
 POISONOUS = (
     sqlite3.IntegrityError,
@@ -77,6 +86,10 @@ class SqliteWriter:
             return await self._thread.run(landed, appends)
         except sqlite3.Error as error:
             raise FlushFailed(error, may_stand=False) from error
+
+    async def put_part(self, part: StoredPart) -> None:
+        """Between two batches. Raises `sqlite3.Error`."""
+        await self._thread.run(store_parts, [part])
 
     async def close(self) -> None:
         await self._thread.close()
@@ -132,9 +145,16 @@ def _decide_and_store(connection: sqlite3.Connection, batch: Sequence[Append]) -
     accepted = [append for append, o in zip(batch, outcomes, strict=True) if isinstance(o, Appended)]
     if accepted:
         store(connection, [row for append in accepted for row in _rows(append)])
+        store_parts(connection, [part for append in accepted for part in append.contents])
         new = [decider.records[append.record.key] for append in accepted if append.record is not None]
         connection.executemany(NEW_RECORD, [msgspec.structs.astuple(record) for record in new])
     return outcomes
+
+
+def store_parts(connection: sqlite3.Connection, parts: Sequence[StoredPart]) -> None:
+    """Each part that is not there yet; within a transaction, or each in its own."""
+    if parts:
+        connection.executemany(NEW_PART, [msgspec.structs.astuple(part) for part in parts])
 
 
 def _standing(connection: sqlite3.Connection, streams: list[str]) -> tuple[dict[str, int], int]:

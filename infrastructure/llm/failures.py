@@ -15,6 +15,7 @@ message, for it may quote the key or the prompt; only the status and the provide
     tools_unsupported  the model can not call tools
     unknown_provider   litellm has no such prefix
     empty_answer       an answer without a word in it
+    request_too_large  the conversation is beyond 16 MiB; answer_too_large: the answer is
     output_invalid     no instance of the schema, still after being told what is wrong
 """
 

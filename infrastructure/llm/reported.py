@@ -16,10 +16,11 @@ from crewai import BaseLLM
 from crewai.utilities.exceptions.context_window_exceeding_exception import LLMContextLengthExceededError
 from pydantic import BaseModel, PrivateAttr
 
+from application.contents import MAX_CONTENT_BYTES
 from domain.catalog import Model
 from domain.definition import Json, JsonSchema
 from domain.execution import Failure, ModelCallCompleted, ModelCallFailed, ModelCallStarted
-from infrastructure.crew.contents import RESULT_BYTES, content_of, json_content
+from infrastructure.crew.contents import content_of, json_content, too_large
 from infrastructure.crew.lanes import CallFailed, GaveUp, Lane
 from infrastructure.crew.schemas import faults_of, instance_in
 from infrastructure.llm.capabilities import calls_tools, context_window, follows_schema
@@ -138,6 +139,9 @@ class ReportedModel(BaseLLM):  # type: ignore[misc]
         lane, name = self._lane, self._entry.name
         at = lane.at
         asked = json_content(request.messages)
+        if too_large(asked.text):
+            message = f"{name}: the conversation is beyond the bound of {MAX_CONTENT_BYTES} bytes"
+            raise GaveUp(Failure("request_too_large", message, lane.task))
         return lane.call(
             "model",
             request.as_json(),
@@ -145,7 +149,7 @@ class ReportedModel(BaseLLM):  # type: ignore[misc]
             started=lambda call: ModelCallStarted(
                 **at, call=call, model=name, request=asked, agent=lane.agent
             ),
-            act=lambda call: send(self._entry, request, lambda text: lane.run.tokens(call, text)),
+            act=lambda call: self._act(call, request),
             completed=lambda call, answer, ms: ModelCallCompleted(
                 **at,
                 call=call,
@@ -161,6 +165,14 @@ class ReportedModel(BaseLLM):  # type: ignore[misc]
                 **at, call=call, failure=failure, duration_ms=ms
             ),
         )
+
+    def _act(self, call: str, request: Request) -> Answer:
+        lane = self._lane
+        answer = send(self._entry, request, lambda text: lane.run.tokens(call, text))
+        if too_large(answer.text):
+            message = f"{self.model}: the answer is beyond the bound of {MAX_CONTENT_BYTES} bytes"
+            raise CallFailed(Failure("answer_too_large", message))
+        return answer
 
     def _counted(self, answer: Answer) -> Answer:
         self._track_token_usage_internal(
@@ -217,8 +229,8 @@ def corrected(request: Request, text: str, error: ValueError) -> Request:
 def response_content(answer: Answer) -> Any:
     """The text, or the tool calls as JSON."""
     if not answer.tool_calls:
-        return content_of(answer.text, RESULT_BYTES)
-    return json_content([call.as_openai() for call in answer.tool_calls], RESULT_BYTES)
+        return content_of(answer.text)
+    return json_content([call.as_openai() for call in answer.tool_calls])
 
 
 def recalled(known: ModelCallCompleted) -> Answer:

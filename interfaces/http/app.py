@@ -16,6 +16,7 @@ from litestar.middleware import DefineMiddleware
 
 from interfaces.http import (
     catalog,
+    contents,
     documentation,
     events,
     execution_queries,
@@ -52,6 +53,7 @@ ROUTES = (
     execution_queries.timeline,
     execution_states.state,
     execution_states.diff,
+    contents.detail,
     events.stream_execution,
     events.stream_all,
     *catalog.ROUTES,

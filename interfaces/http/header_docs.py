@@ -22,8 +22,8 @@ REQUEST: dict[str, tuple[str, dict[str, Any]]] = {
         {"type": "string", "pattern": '^("v[1-9][0-9]{0,8}"|\\*)$'},
     ),
     "If-None-Match": (
-        'The version that the client has, as `"v7"`: answers 304 when it is still that one.',
-        {"type": "string", "pattern": '^("v[1-9][0-9]{0,8}"|\\*)$'},
+        "The version that the client has, as its `ETag`: answers 304 when it is still that one.",
+        {"type": "string", "pattern": '^("(v[1-9][0-9]{0,8}|[0-9a-f]{64})"|\\*)$'},
     ),
     "Kasal-After": ("The same as the parameter `after`, which goes before it.", WHOLE),
     "Last-Event-ID": ("The id of the last event that the client has seen.", WHOLE),
@@ -32,7 +32,7 @@ REQUEST: dict[str, tuple[str, dict[str, Any]]] = {
 
 RESPONSE: dict[str, tuple[str, dict[str, Any]]] = {
     "Location": ("Where the new resource is.", TEXT),
-    "ETag": ('The version of the resource: `"v7"`.', TEXT),
+    "ETag": ('The version of the resource: `"v7"`, or the digest of a text.', TEXT),
     "Kasal-Position": ("The position in the log that the answer is of.", WHOLE),
     "Preference-Applied": ("The read models have the change.", TEXT),
     "Idempotency-Replayed": ("`true`: nothing was done now, this is what was done the first time.", TEXT),

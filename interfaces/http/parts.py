@@ -10,6 +10,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 
 from application.commands import CommandHandler
+from application.contents import Contents
 from application.ports import Clock, EventFeed
 from domain.message import Recorded
 from infrastructure.settings import Settings
@@ -23,6 +24,7 @@ Check = Callable[[], Awaitable[None]]
 @dataclass(frozen=True, kw_only=True)
 class Parts:
     """
+    contents          large texts that events name
     read_log          history for streams, before the live feed takes over
     feed              events as they come; its going away stops nothing
     to_cloudevent     an event as CloudEvent JSON
@@ -36,6 +38,7 @@ class Parts:
     clock: Clock
     commands: CommandHandler
     read: ReadDatabase
+    contents: Contents
     read_log: LogReader
     feed: EventFeed
     to_cloudevent: Callable[[Recorded], bytes]

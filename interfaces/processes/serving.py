@@ -15,6 +15,7 @@ from typing import cast
 import uvicorn
 from uvicorn._types import ASGIApplication
 
+from application.contents import Contents
 from domain.errors import Invalid
 from infrastructure.settings import Settings
 from infrastructure.wiring import Installation, to_cloudevent
@@ -60,6 +61,7 @@ async def parts_of(installation: Installation) -> Parts:
         clock=installation.clock,
         commands=await installation.commands(),
         read=await installation.read(),
+        contents=Contents(log),
         read_log=log,
         feed=installation.feed(),
         to_cloudevent=to_cloudevent,

@@ -8,9 +8,9 @@ from collections.abc import Awaitable, Callable
 import msgspec
 import pytest
 
-from application.channel import MAX_REPLY_BYTES, Reply, Request
+from application.channel import Reply, Request
+from application.contents import Part, digest_of
 from application.ports import Assignment, Reporter
-from domain.definition import Crew, Definition, Step, Task
 from domain.execution import (
     CancelExecution,
     Content,
@@ -21,13 +21,11 @@ from domain.execution import (
     Status,
     StepCompleted,
     StepFailed,
-    TaskCompleted,
-    TaskOutput,
     TaskStarted,
 )
 from domain.registry import event_of
 from tests.application.house import ME, House, PlainEngine
-from tests.domain.examples import WRITER, blog, diamond
+from tests.domain.examples import blog, diamond
 from tests.waiting import eventually
 
 
@@ -191,8 +189,9 @@ async def test_after_a_restart_of_everything_orphans_run_at_once() -> None:
     assert (await house.state("x")).steps["crew"].turn == 2
 
 
-async def ask(house: House, command: StartStep | RecordProgress, runner: str) -> Reply:
-    answer = await house.channel.answer(msgspec.json.encode(Request(runner=runner, command=command)))
+async def ask(house: House, command: StartStep | RecordProgress, runner: str, *contents: Part) -> Reply:
+    request = Request(runner=runner, command=command, contents=contents)
+    answer = await house.channel.answer(msgspec.json.encode(request))
     return msgspec.json.decode(answer, type=Reply)
 
 
@@ -214,44 +213,13 @@ async def test_what_is_no_request_is_refused(body: bytes) -> None:
     assert b"unreadable request" in await House().channel.answer(body)
 
 
-async def test_a_context_that_fits_no_message_ends_the_step() -> None:
-    house = House()
-    await house.start("x", gathering(8))
-    await ask(house, StartStep(execution_id="x", step="first", turn=1, delivery=1, runner="r"), "r")
-    large = TaskOutput("x" * 120_000)
-    for number in range(8):
-        done = TaskCompleted(step="first", attempt=1, task=f"t{number}", output=large, duration_ms=1)
-        await ask(house, report("first", number, done), "r")
-    await ask(house, report("first", 8, StepCompleted(step="first", attempt=1)), "r")
-    reply = await ask(house, StartStep(execution_id="x", step="last", turn=1, delivery=1, runner="r"), "r")
-    assert reply.is_over
-    assert str(MAX_REPLY_BYTES) in reply.refused
-    assert (await house.state("x")).status is Status.FAILED
-
-
-def report(step: str, after: int, entry: TaskCompleted | StepCompleted) -> RecordProgress:
-    return RecordProgress(execution_id="x", step=step, attempt=1, after=after, entries=(entry,))
-
-
-def gathering(count: int) -> Definition:
-    """A step of many tasks, and one that has all of them as context."""
-    task = Task(description="Do", expected_output="done", agent="writer", context=())
-    many = {f"t{number}": task for number in range(count)}
-    last = Task(description="Sum up", expected_output="a sum", agent="writer", context=tuple(many))
-    steps = {
-        "first": Step(crew=Crew(tasks=tuple(many))),
-        "last": Step(crew=Crew(tasks=("sum",)), after=("first",)),
-    }
-    return Definition(name="Gathering", agents={"writer": WRITER}, tasks={**many, "sum": last}, steps=steps)
-
-
 def model_call(call: str, text: str, *, attempt: int = 1, is_truncated: bool = False) -> ModelCallCompleted:
     return ModelCallCompleted(
         step="crew",
         attempt=attempt,
         call=call,
         model="demo/small",
-        response=Content("d", len(text), text, is_truncated),
+        response=Content(digest_of(text.encode()), len(text.encode()), text, is_truncated),
         prompt_tokens=1,
         completion_tokens=1,
         cost_usd=0,

@@ -19,6 +19,7 @@ from litestar import Litestar, post
 from uvicorn._types import ASGIApplication
 
 from application.commands import CommandHandler, Context
+from application.contents import Contents
 from application.requests import create_workflow
 from domain.catalog import Model, SetEntry
 from domain.definition import Json
@@ -64,6 +65,7 @@ async def api(url: str) -> Litestar:
             clock=clock,
             commands=commands,
             read=await open_read_database("sqlite:////dev/null"),
+            contents=Contents(log),
             read_log=log,
             feed=MemoryFeed(),
             to_cloudevent=to_cloudevent,

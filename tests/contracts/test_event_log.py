@@ -9,10 +9,11 @@ import pytest
 from application.ports import EventLog
 from domain.errors import LogUnavailable
 from infrastructure.event_log.memory import MemoryEventLog
+from tests.contracts.content_store_contract import ContentStoreContract
 from tests.contracts.event_log_contract import EventLogContract
 
 
-class TestMemoryEventLog(EventLogContract):
+class TestMemoryEventLog(EventLogContract, ContentStoreContract):
     @pytest.fixture
     async def log(self) -> AsyncIterator[EventLog]:
         log = MemoryEventLog()
@@ -20,7 +21,7 @@ class TestMemoryEventLog(EventLogContract):
         await log.close()
 
 
-class TestDurableEventLog(EventLogContract):
+class TestDurableEventLog(EventLogContract, ContentStoreContract):
     @pytest.fixture
     def log(self, event_log: EventLog) -> EventLog:
         return event_log

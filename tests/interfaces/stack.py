@@ -17,6 +17,7 @@ import httpx
 import uvicorn
 
 from application.commands import CommandHandler, Context
+from application.contents import Contents
 from application.ports import EventFeed, EventLog
 from application.relay import relay
 from domain.catalog import Model, SetEntry
@@ -128,6 +129,7 @@ async def running(
         clock=SystemClock(),
         commands=commands,
         read=read,
+        contents=Contents(log),
         read_log=log,
         feed=feed,
         to_cloudevent=to_cloudevent,

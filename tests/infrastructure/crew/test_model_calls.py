@@ -252,15 +252,13 @@ async def test_a_wrong_instance_of_an_agent_with_tools_is_mended_too(
     assert reporter.of(TaskCompleted)[0].output.structured == {"n": 3}
 
 
-async def test_an_output_beyond_the_bound_fails_its_task(engine: CrewAIEngine, model: ModelServer) -> None:
-    model.script(Turn(text="a" * (128 * 1024 + 1)))
+async def test_an_answer_beyond_the_bound_fails_its_task(engine: CrewAIEngine, model: ModelServer) -> None:
+    model.script(Turn(text="a" * (2**24 + 1)))
     reporter = MemoryReporter()
     failure = await failure_of(engine, reporter)
-    assert failure.code == "output_too_large"
-    assert "131072" in failure.message
-    response = reporter.of(ModelCallCompleted)[0].response
-    assert response.is_truncated
-    assert len(response.text) < response.size_bytes == 128 * 1024 + 1
+    assert failure.code == "answer_too_large"
+    assert "16777216" in failure.message
+    assert reporter.of(ModelCallCompleted) == []
 
 
 async def test_what_a_database_can_not_store_is_replaced(engine: CrewAIEngine, model: ModelServer) -> None:

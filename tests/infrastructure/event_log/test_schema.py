@@ -21,7 +21,7 @@ TABLES = {
     "kasal_events": ["notification_id", "originator_id", "originator_version", "topic", "state", "metadata"],
     "kasal_head": ["id", "position"],
     "kasal_commands": ["key", "request_hash", "command_id", "response", "version", "position", "at"],
-    "kasal_contents": ["digest", "body"],
+    "kasal_contents": ["digest", "owner", "number", "tenant", "total_bytes", "body"],
     "kasal_schema": ["version_num"],
 }
 
