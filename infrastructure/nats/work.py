@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from typing import Protocol
 
 import msgspec
 import structlog
@@ -37,17 +38,40 @@ HELD_ALREADY = "maximum messages per subject exceeded"
 ACK_TIMEOUT_S = 1.0
 
 
+class Leases(Protocol):
+    """Somebody who outlives this process, and is told what it holds: the names of leases."""
+
+    def hold(self, lease: str) -> None: ...
+
+    def let_go(self, lease: str) -> None: ...
+
+
+class Nobody:
+    """`Leases` that nobody keeps."""
+
+    def hold(self, lease: str) -> None: ...
+
+    def let_go(self, lease: str) -> None: ...
+
+
+NOBODY = Nobody()
+
+
 class JetStreamWorkQueue:
     """`WorkQueue` on one connection.
 
     lease_s   how long work is a runner's own without a sign of life; the last process to say so decides
     replicas  of the stream when it has to be made: 3 on a cluster
+    leases    is told of every lease as it is taken and as it ends
     """
 
-    def __init__(self, connection: Connection, *, lease_s: float = 30, replicas: int = 1) -> None:
+    def __init__(
+        self, connection: Connection, *, lease_s: float = 30, replicas: int = 1, leases: Leases = NOBODY
+    ) -> None:
         self._connection = connection
         self._lease_s = lease_s
         self._replicas = replicas
+        self._leases = leases
         self._pulls = Pulls(connection, self._make_consumer)
 
     async def enqueue(self, work: Work) -> None:
@@ -80,7 +104,8 @@ class JetStreamWorkQueue:
                 log.error("unreadable work is thrown away", subject=message.subject, error=str(error))
                 await message.term()
             else:
-                return JetStreamDelivery(self._connection, message, work)
+                self._leases.hold(message.reply)
+                return JetStreamDelivery(self._connection, message, work, self._leases)
         return None
 
     async def _store(self, subject: str, body: bytes) -> None:
@@ -133,10 +158,11 @@ class JetStreamWorkQueue:
 class JetStreamDelivery:
     """`Delivery` of a message."""
 
-    def __init__(self, connection: Connection, message: Msg, work: Work) -> None:
+    def __init__(self, connection: Connection, message: Msg, work: Work, leases: Leases) -> None:
         self._connection = connection
         self._message = message
         self._work = work
+        self._leases = leases
 
     @property
     def work(self) -> Work:
@@ -162,6 +188,7 @@ class JetStreamDelivery:
             log.warning("work ended whose queue was lost meanwhile", execution=self._work.execution_id)
         except (errors.Error, OSError):
             await self._delete()
+        self.let_go()
 
     async def _delete(self) -> None:
         request = {"seq": self._message.metadata.sequence.stream, "no_erase": True}
@@ -174,5 +201,14 @@ class JetStreamDelivery:
 
     async def hand_back(self, delay_s: float = 0) -> None:
         """Sent, not confirmed: lost, it costs the rest of the lease."""
-        delay = b' {"delay": %d}' % int(delay_s * NANOSECONDS) if delay_s > 0 else b""
-        await post(self._connection, self._message.reply, Msg.Ack.Nak + delay)
+        await hand_back(self._connection, self._message.reply, delay_s)
+        self.let_go()
+
+    def let_go(self) -> None:
+        self._leases.let_go(self._message.reply)
+
+
+async def hand_back(connection: Connection, lease: str, delay_s: float = 0) -> None:
+    """Give work back by the name of its lease, which its `Leases` were told."""
+    delay = b' {"delay": %d}' % int(delay_s * NANOSECONDS) if delay_s > 0 else b""
+    await post(connection, lease, Msg.Ack.Nak + delay)

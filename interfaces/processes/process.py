@@ -33,10 +33,16 @@ def run(name: str, main: Main, **given: Any) -> None:
     """Run one process until it is told to stop. Exits with 1 when it ends by itself. `given`: options."""
     settings = load_settings(**given)
     configure_logging(settings.log_level, name)
+    freeze()
+    uvloop.run(until_stopped(name, main, settings))
+
+
+def freeze() -> None:
+    """What is imported stays: a full collection would pause the loop for some 40 ms, and in a forked process
+    copy every page that it shares."""
     sys.setswitchinterval(0.0005)
     gc.collect()
-    gc.freeze()  # what is imported stays: a full collection would pause the loop for some 40 ms
-    uvloop.run(until_stopped(name, main, settings))
+    gc.freeze()
 
 
 async def until_stopped(name: str, main: Main, settings: Settings) -> None:

@@ -1,40 +1,67 @@
-"""`kasal runner`: runs crews. The only process that loads CrewAI and litellm; it has no database."""
+"""`kasal runner`: runs crews. The only process that loads CrewAI and litellm; it has no database.
+
+It loads them once, and forks the processes that work (`supervisor.py`).
+"""
 
 from __future__ import annotations
 
-import asyncio
 import os
+import socket
+import sys
+import tempfile
+from pathlib import Path
 
 import click
+import msgspec
+import uvloop
 
-from infrastructure.wiring import Engine, Installation
-from interfaces.processes.process import log, run
-
-PARENT_WATCH_S = 0.5
+from application.ports import CrewEngine
+from domain.errors import Invalid
+from infrastructure.settings import Settings, load_settings
+from infrastructure.wiring import Engine, Installation, Line, load_engine, run_alone
+from interfaces.processes.process import configure_logging, freeze, until_stopped
+from interfaces.processes.supervisor import Supervisor
 
 
 @click.command()
-@click.option("--concurrency", type=int, help="Steps at once (KASAL_CONCURRENCY).")
+@click.option("--queues", help="Queues to take steps from, separated by commas (KASAL_QUEUES).")
+@click.option("--concurrency", type=int, help="Steps at once in each process (KASAL_CONCURRENCY).")
+@click.option("--processes", type=int, help="Processes; 0: one a core (KASAL_RUNNER_PROCESSES).")
 @click.option(
     "--engine", type=click.Choice(["crewai", "noop"]), default="crewai", help="noop: for benchmarks."
 )
-@click.option("--parent", type=int, help="End when this process, which started it, has ended.")
-def runner(concurrency: int | None, engine: Engine, parent: int | None) -> None:
+@click.option("--parent", type=int, default=0, help="End when this process, which started it, has ended.")
+def runner(
+    queues: str | None, concurrency: int | None, processes: int | None, engine: Engine, parent: int
+) -> None:
     """Take steps from the work queue and run their crews."""
+    settings = settled(load_settings(queues=queues, concurrency=concurrency, runner_processes=processes))
+    configure_logging(settings.log_level, "runner")
+    with tempfile.TemporaryDirectory(prefix="kasal-runner-") as home:
+        loaded = load_engine(engine, settings, Path(home))
+        freeze()
+        code = supervisor(settings, loaded, parent).run()
+    sys.stderr.flush()
+    os._exit(code)  # not by the interpreter's shutdown, which can hang or crash with CrewAI loaded
 
-    async def main(installation: Installation) -> None:
-        async with asyncio.TaskGroup() as tasks:
-            if parent:
-                tasks.create_task(end_with(parent))
-            tasks.create_task(installation.run_steps(engine=engine))
 
-    run("runner", main, concurrency=concurrency)
+def settled(settings: Settings) -> Settings:
+    """Paths that stay right when the working folder changes. Raises `Invalid` without NATS."""
+    if not settings.nats_url:
+        raise Invalid("KASAL_NATS_URL: expected nats://user:password@host:port (or run `kasal up`)")
+    files = str(Path(settings.files_dir).resolve()) if settings.files_dir else ""
+    return msgspec.structs.replace(settings, data_dir=settings.data_dir.absolute(), files_dir=files)
 
 
-async def end_with(parent: int) -> None:
-    """End at once, handing nothing back, when the parent was killed: its next start takes the steps over."""
-    while True:
-        if os.getppid() != parent:
-            log.error("the process that started this runner has ended")
-            os._exit(1)
-        await asyncio.sleep(PARENT_WATCH_S)
+def supervisor(settings: Settings, engine: CrewEngine, parent: int) -> Supervisor:
+    def work(line: Line) -> None:
+        async def main(installation: Installation) -> None:
+            await installation.run_steps(engine, line)
+
+        uvloop.run(until_stopped("runner", main, settings))
+
+    def alone(end: socket.socket) -> None:
+        run_alone(end, engine)
+
+    count = settings.runner_processes or len(os.sched_getaffinity(0))
+    return Supervisor(count, work, alone, parent=parent)

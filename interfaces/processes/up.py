@@ -54,8 +54,8 @@ async def main(installation: Installation) -> None:
             tasks.create_task(installation.dispatch(runners_are_gone=True))
             tasks.create_task(installation.serve_runners())
             tasks.create_task(serve(installation, listener))
-            for number in range(settings.runners):
-                tasks.create_task(keep_runner(settings, nats_url, number + 1))
+            if settings.runners:
+                tasks.create_task(keep_runner(settings, nats_url))
             note(url_of(listener))
             say_where(settings, url_of(listener))
 
@@ -88,14 +88,16 @@ def say_where(settings: Settings, url: str) -> None:
     sys.stdout.flush()
 
 
-async def keep_runner(settings: Settings, nats_url: str, number: int) -> None:
-    """A runner process; another one when it ends. On cancellation it gets SIGTERM and time to hand back."""
+async def keep_runner(settings: Settings, nats_url: str) -> None:
+    """The runner, which forks its processes; another one when it ends. On cancellation it gets SIGTERM and
+    time to hand back."""
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith("KASAL_")},
         variable("nats_url"): nats_url,
-        variable("data_dir"): str(settings.data_dir.absolute() / f"runner-{number}"),
+        variable("data_dir"): str(settings.data_dir.absolute() / "runner"),
+        variable("runner_processes"): str(settings.runners),
     }
-    for field in ("concurrency", "lease_s", "files_dir", "http_allow", "demo_delay_s", "log_level"):
+    for field in ("concurrency", "queues", "lease_s", "files_dir", "http_allow", "demo_delay_s", "log_level"):
         environment[variable(field)] = str(getattr(settings, field))
     while True:
         command = (sys.executable, "-m", "interfaces.cli", "runner", "--parent", str(os.getpid()))

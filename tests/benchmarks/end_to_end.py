@@ -105,7 +105,7 @@ async def house(log_url: str, read_url: str, *, runners: int = 1) -> AsyncIterat
         processes: list[Process] = [up]
         for number in range(runners):
             data = {"KASAL_DATA_DIR": str(folder / f"r{number}"), "KASAL_NATS_URL": nats.url}
-            options = ("runner", "--engine", "noop", "--concurrency", "200")
+            options = ("runner", "--engine", "noop", "--processes", "1", "--concurrency", "200")
             processes.append(Process(folder / f"r{number}.log", *options, **data))
         connection, ends = await connect(nats.url, "bench"), Ends()
         await connection.subscribe(COMPLETED, cb=ends.heard)

@@ -65,3 +65,9 @@ def test_credentials_are_not_shown() -> None:
     )
     assert "canary" not in str(redacted(settings))
     assert redacted(settings)["KASAL_LOG_URL"] == "postgresql://********@h/db"
+
+
+def test_queues_are_named_once_each_in_their_order() -> None:
+    assert load_settings({}).queue_names == ("default",)
+    assert load_settings({"KASAL_QUEUES": "gpu, default,gpu"}).queue_names == ("gpu", "default")
+    assert "KASAL_QUEUES" in faults_of({"KASAL_QUEUES": "gpu,,default"})

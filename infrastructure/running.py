@@ -1,0 +1,125 @@
+"""What a runner is made of: the engine that a warm parent loads, and the loop of each of its children.
+
+Called by `wiring`, for `kasal runner`. Its one rule: what a parent loads has no thread, no event loop and no
+connection, so that it survives a fork; what a child makes is its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from pathlib import Path
+from typing import Literal, Protocol
+
+import msgspec
+from nats.aio.msg import Msg
+
+from application.ports import CrewEngine
+from application.runs import Runner
+from infrastructure.isolation import IsolatingEngine, work_alone
+from infrastructure.nats.connection import Connection
+from infrastructure.nats.requests import request
+from infrastructure.nats.signals import signal
+from infrastructure.nats.subjects import COMMANDS, EVERY_CONTROL, text_of, tokens_subject
+from infrastructure.nats.work import JetStreamWorkQueue, hand_back
+from infrastructure.settings import Settings
+from infrastructure.tools import ToolSettings
+
+Engine = Literal["crewai", "noop"]
+
+
+class Line(Protocol):
+    """A child's line to the parent that forked it."""
+
+    @property
+    def leases(self) -> tuple[str, ...]:
+        """Of the child that died in this one's place."""
+        ...
+
+    def fileno(self) -> int:
+        """Readable as soon as the parent has ended."""
+        ...
+
+    def hold(self, lease: str) -> None:
+        """The parent hands it on when this process dies."""
+        ...
+
+    def let_go(self, lease: str) -> None: ...
+
+    def fork(self) -> socket.socket:
+        """The near end of a pair whose other end has a new process that does `run_alone`."""
+        ...
+
+
+def load_engine(engine: Engine, settings: Settings, home: Path) -> CrewEngine:
+    """The engine, all of it imported: with `crewai` some seconds and 300 MB. home: a folder for its files."""
+    if engine == "noop":
+        from infrastructure.crew.noop import NoopEngine
+
+        return NoopEngine()
+    from infrastructure.llm.environment import prepare, warm
+
+    prepare(home)
+    from infrastructure.crew.engine import CrewAIEngine
+
+    warm()
+    files = Path(settings.files_dir) if settings.files_dir else None
+    tools = ToolSettings(files_dir=files, http_allow=settings.allowed_hosts)
+    return CrewAIEngine(tools=tools, demo_delay_s=settings.demo_delay_s)
+
+
+def run_alone(end: socket.socket, engine: CrewEngine) -> None:
+    """A process for one step, which it is given over `end`."""
+    asyncio.run(work_alone(end, engine))
+
+
+async def run_steps(
+    name: str,
+    connection: Connection,
+    queue: JetStreamWorkQueue,
+    settings: Settings,
+    engine: CrewEngine,
+    line: Line,
+) -> None:
+    """The loop of one child, until it is cancelled. Ends the process when the parent has ended."""
+    asyncio.get_running_loop().add_reader(line.fileno(), os._exit, 1)
+    signals: set[asyncio.Task[None]] = set()
+
+    async def ask(body: bytes) -> bytes:
+        return await request(connection, COMMANDS, body, timeout_s=30)
+
+    def publish_tokens(tenant: str, execution_id: str, call: str, text: str) -> None:
+        body = msgspec.json.encode({"call": call, "text": text})
+        task = asyncio.create_task(signal(connection, tokens_subject(tenant, execution_id), body))
+        signals.add(task)
+        task.add_done_callback(signals.discard)
+
+    runner = Runner(
+        name,
+        queue,
+        ask,
+        IsolatingEngine(engine, line.fork),
+        queues=settings.queue_names,
+        concurrency=settings.concurrency,
+        heartbeat_s=settings.lease_s / 3,
+        publish_tokens=publish_tokens,
+    )
+    await hand_back_leases(connection, line)
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(stop_on_control(connection, runner))
+        tasks.create_task(runner.run())
+
+
+async def hand_back_leases(connection: Connection, line: Line) -> None:
+    """What the process held that died in this one's place: it is taken again at once, not after its lease."""
+    for lease in line.leases:
+        await hand_back(connection, lease)
+        line.let_go(lease)
+
+
+async def stop_on_control(connection: Connection, runner: Runner) -> None:
+    async def ended(message: Msg) -> None:
+        runner.stop(text_of(message.subject.rpartition(".")[2]))
+
+    await connection.subscribe(EVERY_CONTROL, cb=ended)
