@@ -43,9 +43,9 @@ def children_of(pid: int) -> set[int]:
 
 
 def runner_of(up: Up) -> int:
-    """The warm parent: the child of `kasal up` that is no nats-server."""
+    """The warm parent: the child of `kasal up` that is no nats-server; 0 while there is none."""
     for pid in children_of(up.popen.pid):
-        if b"runner" in Path(f"/proc/{pid}/cmdline").read_bytes():
+        if b"interfaces.cli" in Path(f"/proc/{pid}/cmdline").read_bytes():
             return pid
     return 0
 
