@@ -7,29 +7,24 @@ rule: every request may come twice; the second changes nothing and is answered l
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import msgspec
 
 from application.commands import CommandHandler, Context, Outcome
 from application.contents import Contents, Part, named, part_fault
-from application.ports import Assignment, EventLog
+from application.journals import journal_of
+from application.ports import Assignment, EventLog, Prior
 from domain.errors import Conflict, KasalError, NotFound, Rejected, Unavailable
 from domain.execution import (
     EXECUTION,
     Execution,
     Journaled,
-    ModelCallCompleted,
     RecordProgress,
     StartStep,
     StepStatus,
     TaskOutput,
-    ToolCallCompleted,
-    ToolCallFailed,
 )
-from domain.message import Recorded, tag_of
-from domain.registry import event_of
-
-JOURNALED = frozenset(tag_of(event) for event in (ModelCallCompleted, ToolCallCompleted, ToolCallFailed))
 
 MAX_REPLY_BYTES = 900_000
 """NATS carries 1 MiB."""
@@ -97,7 +92,7 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """
 
     assignment: Assignment | None = None
-    journal: tuple[Journaled, ...] = ()
+    journal: tuple[Journaled | Prior, ...] = ()
     outputs: dict[str, TaskOutput] = {}
     part: Part | None = None
     has_more: bool = False
@@ -167,8 +162,7 @@ class CommandChannel:
 
     async def _read_journal(self, asked: ReadJournal) -> Reply:
         """A page that fits a message."""
-        events = await self._log.read_stream(f"execution-{asked.execution_id}")
-        entries = journal_of(events, asked.step)[asked.offset :]
+        entries = (await journal_of(self._log, asked.execution_id, asked.step))[asked.offset :]
         page = page_size(entries)
         return Reply(journal=entries[:page], has_more=page < len(entries))
 
@@ -226,24 +220,6 @@ def page_size(items: Iterable[msgspec.Struct]) -> int:
     return page
 
 
-def journal_of(events: Iterable[Recorded], step: str) -> tuple[Journaled, ...]:
-    """The calls of a step whose outcome is known and whole, in order.
-
-    A call's id is the same in every attempt. It stands here twice when the first outcome was a tool's failure
-    and the agent asked again. A model call that failed is none: it is sent again.
-    """
-    found: list[Journaled] = []
-    for recorded in events:
-        if recorded.tag not in JOURNALED:
-            continue
-        event = event_of(recorded)
-        assert isinstance(event, Journaled)  # noqa: S101 - its tag was compared
-        content = getattr(event, "response", None) or getattr(event, "result", None)
-        if event.step == step and not (content and content.is_truncated and not content.is_stored):
-            found.append(event)
-    return tuple(found)
-
-
 def granted(command: StartStep, outcome: Outcome) -> Reply:
     """The assignment of the attempt that the claim began; a refusal when it ended the execution instead."""
     execution = outcome.state
@@ -261,13 +237,30 @@ def granted(command: StartStep, outcome: Outcome) -> Reply:
             models=execution.request.models,
             default_model=execution.request.default_model,
             outputs=context_outputs(execution, command.step),
+            **of_fork(execution, command.step),
         )
     )
 
 
+def of_fork(execution: Execution, step: str) -> dict[str, Any]:
+    """What an assignment says of a fork's past."""
+    fork = execution.request.forked_from if execution.request else None
+    if fork is None:
+        return {}
+    return {"is_fork": True, "done": tuple(done_tasks(execution, step)), "former_models": fork.former_models}
+
+
+def done_tasks(execution: Execution, step: str) -> list[str]:
+    """The step's tasks that a fork has taken over."""
+    fork = execution.request.forked_from if execution.request else None
+    taken = fork.tasks if fork else ()
+    return [task for task in execution.definition.graph[step].crew.tasks if task in taken]
+
+
 def context_outputs(execution: Execution, step: str) -> dict[str, TaskOutput]:
-    """Outputs of earlier steps that the step's tasks have as context."""
+    """Outputs of earlier steps that the step's tasks have as context, and of its own that are done."""
     definition = execution.definition
     own = definition.graph[step].crew.tasks
     wanted = {name for task in own for name in definition.tasks[task].context or ()} - set(own)
+    wanted.update(done_tasks(execution, step))
     return {name: output for name, output in execution.outputs.items() if name in wanted}

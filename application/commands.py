@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -16,7 +17,7 @@ from application.contents import Contents, Part
 from application.ports import Append, Clock, CommandRecord, EventLog, NewEvent, Replayed
 from application.states import Preparation, Reads, Snapshot, StreamStates, Try, aggregate_of
 from domain.errors import Conflict, KasalError, KeyReused, PreconditionFailed, TooLarge, Unavailable
-from domain.message import Aggregate, Event, Metadata, tag_of
+from domain.message import Aggregate, Event, Metadata, Recorded, tag_of
 from domain.registry import AnyCommand
 
 TRIES = 4
@@ -110,6 +111,10 @@ class CommandHandler:
         """The state as the log has it now; for the command path only (queries are served by projections)."""
         snapshot: Snapshot[S] = await self._streams.load(f"{aggregate.category}-{entity_id}", fresh=True)
         return snapshot.state
+
+    async def events(self, stream: str) -> Sequence[Recorded]:
+        """Of a stream, as the log has them now; for the command path only."""
+        return await self._streams.events(stream)
 
     async def _attempt(self, wish: AnyCommand | Preparation, context: Context, attempt: Try) -> Outcome:
         command = await wish(attempt) if callable(wish) else wish

@@ -18,7 +18,7 @@ import msgspec
 from application.contents import ContentStore, StoredPart
 from domain.catalog import Model
 from domain.definition import Definition, Json
-from domain.execution import Journaled, Progress, StepCompleted, StepFailed, TaskOutput
+from domain.execution import Journaled, Origin, Progress, StepCompleted, StepFailed, TaskOutput
 from domain.message import Metadata, Recorded
 
 MAX_EVENT_BYTES = 256 * 1024
@@ -210,12 +210,22 @@ class WorkQueue(Protocol):
         ...
 
 
+class Prior(msgspec.Struct, frozen=True, tag_field="type", tag="Prior", omit_defaults=True):
+    """A call's outcome in the past that a fork has. is_edited: with the result that was given instead."""
+
+    origin: Origin
+    outcome: Journaled
+    is_edited: bool = False
+
+
 class Assignment(msgspec.Struct, frozen=True, kw_only=True):
     """All that a runner needs to run one step; it never asks a database.
 
     attempt  the fencing number that every report of this run carries
     outputs  by task of an earlier step: those that this step's tasks have as context
-    journal  the calls of earlier attempts whose outcome is known, in order
+    journal  the calls whose outcome is known: of earlier attempts, then of the past that a fork has; in order
+    done     tasks of this step that a fork has taken over: not worked on, their outputs are in `outputs`
+    former_models  see `ForkedFrom`
     """
 
     execution_id: str
@@ -226,7 +236,10 @@ class Assignment(msgspec.Struct, frozen=True, kw_only=True):
     models: dict[str, Model]
     default_model: str | None = None
     outputs: dict[str, TaskOutput] = {}
-    journal: tuple[Journaled, ...] = ()
+    journal: tuple[Journaled | Prior, ...] = ()
+    is_fork: bool = False
+    done: tuple[str, ...] = ()
+    former_models: dict[str, tuple[Model, ...]] = {}
     tenant: str = "default"
 
 

@@ -15,7 +15,7 @@ import structlog
 
 from application.channel import Asked, PutContent, ReadContent, ReadJournal, ReadOutputs, Reply, Request
 from application.contents import Part, bring_back, digest_of, parts_in, set_aside, whole_outputs
-from application.ports import Assignment, Handler, Stopped, Work
+from application.ports import Assignment, Handler, Prior, Stopped, Work
 from domain.errors import KasalError, NotFound
 from domain.execution import Journaled, Progress, RecordProgress, StartStep, TaskOutput
 
@@ -196,21 +196,25 @@ class StepReporter:
                 entry.done.set_exception(again(error))
 
 
-async def read_journal(channel: Channel, assignment: Assignment) -> tuple[Journaled, ...]:
-    """The known outcomes of the step's calls in earlier attempts, page by page, each with its whole text."""
-    pages: list[Journaled] = []
+async def read_journal(channel: Channel, assignment: Assignment) -> tuple[Journaled | Prior, ...]:
+    """The known outcomes of the step's calls, page by page, each with its whole text."""
+    pages: list[Journaled | Prior] = []
     has_more = True
     while has_more:
         asked = ReadJournal(execution_id=assignment.execution_id, step=assignment.step, offset=len(pages))
         reply = await channel.send(asked)
         pages.extend(reply.journal)
         has_more = reply.has_more
-    journal: list[Journaled] = []
+    journal: list[Journaled | Prior] = []
     for entry in pages:
+        outcome = entry.outcome if isinstance(entry, Prior) else entry
         try:
-            journal.append(await bring_back(entry, channel.text))
+            whole = await bring_back(outcome, channel.text)
         except NotFound as error:
-            log.warning("a call is made again", call=entry.call, reason=str(error))
+            log.warning("a call is made again", call=outcome.call, reason=str(error))
+        else:
+            prior = isinstance(entry, Prior)
+            journal.append(msgspec.structs.replace(entry, outcome=whole) if prior else whole)
     return tuple(journal)
 
 

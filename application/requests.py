@@ -106,13 +106,18 @@ async def saved_definition(
     workflow = await reads.of(WORKFLOW, workflow_id)
     if not workflow.exists:
         raise NotFound(f"there is no workflow {workflow_id!r}")
-    if workflow.is_archived:
-        raise Rejected(f"RequestExecution is not allowed while workflow {workflow_id!r} is archived")
+    await refuse_archived(reads, workflow_id)
     number = workflow.definitions[-1][0] if version is None else version
     definition = workflow.at(number)
     if definition is None:
         raise NotFound(f"workflow {workflow_id!r} has no version {number}")
     return number, definition
+
+
+async def refuse_archived(reads: Reads, workflow_id: str) -> None:
+    """Raises `Rejected`."""
+    if (await reads.of(WORKFLOW, workflow_id)).is_archived:
+        raise Rejected(f"RequestExecution is not allowed while workflow {workflow_id!r} is archived")
 
 
 async def request_of(

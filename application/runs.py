@@ -163,7 +163,8 @@ class Runner:
 async def whole(channel: Channel, assignment: Assignment, *, has_more: bool) -> Assignment:
     """The assignment with what did not fit its message. Raises `NotFound` for a text that was erased."""
     outputs = await read_outputs(channel, assignment, has_more=has_more)
-    journal = await read_journal(channel, assignment) if assignment.attempt > 1 else ()
+    has_past = assignment.attempt > 1 or assignment.is_fork
+    journal = await read_journal(channel, assignment) if has_past else ()
     return msgspec.structs.replace(assignment, outputs=outputs, journal=journal)
 
 

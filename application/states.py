@@ -8,14 +8,14 @@ append: the log compares the versions of everything that a decision has read.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 from application.ports import EventLog
 from domain.catalog import CATALOG
 from domain.execution import EXECUTION, RequestExecution
-from domain.message import Aggregate, Command
+from domain.message import Aggregate, Command, Recorded
 from domain.registry import AnyCommand, event_of
 from domain.workflow import WORKFLOW, CreateWorkflow
 
@@ -51,6 +51,10 @@ class Reads(Protocol):
 
     async def of(self, aggregate: Aggregate[S, Any, Any], entity_id: str) -> S: ...
 
+    async def events(self, stream: str) -> Sequence[Recorded]:
+        """A stream's events as they are in the log now; what comes behind them later refuses nothing."""
+        ...
+
 
 Preparation: TypeAlias = Callable[[Reads], Awaitable[AnyCommand]]
 """Makes the command from states it reads; made again on every try."""
@@ -63,6 +67,9 @@ class StreamStates:
         self._log = log
         self._limit = limit
         self._known: OrderedDict[str, Snapshot[Any]] = OrderedDict()
+
+    async def events(self, stream: str) -> Sequence[Recorded]:
+        return await self._log.read_stream(stream)
 
     async def load(self, stream: str, *, fresh: bool) -> Snapshot[Any]:
         known = self._known.get(stream)
@@ -101,6 +108,9 @@ class Try:
         snapshot: Snapshot[S] = await self._streams.load(stream, fresh=self.is_fresh)
         self.read[stream] = snapshot.version
         return snapshot.state
+
+    async def events(self, stream: str) -> Sequence[Recorded]:
+        return await self._streams.events(stream)
 
     async def target(self, command: AnyCommand) -> Snapshot[Any]:
         """The state that decides; a stream that the command begins is empty until the log objects."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import msgspec
-from sqlalchemy import MetaData, Table
+from sqlalchemy import Index, MetaData, Table
 
 from domain.definition import Definition, Json
 from domain.errors import NotFound
@@ -15,6 +15,7 @@ from domain.execution import (
     Failure,
     StepCompleted,
     StepFailed,
+    StepReused,
     StepScheduled,
     StepStarted,
     TaskOutput,
@@ -28,12 +29,13 @@ from projections.tables import ReadTable, doc, key, number, text
 
 NAME = "execution_detail"
 REQUESTED = tag_of(ExecutionRequested)
-STEP_EVENTS = tags(StepScheduled, StepStarted, StepCompleted, StepFailed)
+STEP_EVENTS = tags(StepScheduled, StepStarted, StepReused, StepCompleted, StepFailed)
 ENDS = tags(ExecutionCompleted, ExecutionFailed, ExecutionCancelled)
 
 
 class StepRow(msgspec.Struct):
-    """status: pending, scheduled, running, completed, failed, cancelled (had begun) or skipped."""
+    """status: pending, scheduled, running, completed, failed, cancelled (had begun), skipped, or reused (of a
+    fork: it had completed in its past)."""
 
     step: str
     status: str = "pending"
@@ -66,6 +68,20 @@ class Pinned(msgspec.Struct, kw_only=True):
     definition: Definition
 
 
+class Child(msgspec.Struct):
+    """A fork, and the version of its parent that it began at."""
+
+    execution_id: str
+    at: int
+
+
+class ChildRow(msgspec.Struct):
+    execution_id: str
+    parent_id: str
+    tenant: str
+    child: Child
+
+
 class PinnedRow(msgspec.Struct):
     execution_id: str
     tenant: str
@@ -84,12 +100,30 @@ PINNED = ReadTable(
     render=lambda row: msgspec.json.encode(row.pinned),
 )
 
+CHILDREN = ReadTable(
+    ChildRow,
+    Table(
+        "execution_detail_children",
+        MetaData(),
+        key("execution_id"),
+        text("parent_id"),
+        text("tenant"),
+        doc(),
+        Index("by_parent", "tenant", "parent_id", "execution_id"),
+    ),
+    written_once=True,
+    render=lambda row: msgspec.json.encode(row.child),
+)
+
 
 def fold(rows: Rows, fact: Fact) -> None:
     if fact.tag == REQUESTED:
         event = fact.of(ExecutionRequested)
         rows.put(DETAILS, new_detail(event, fact))
         rows.put(PINNED, PinnedRow(fact.entity_id, fact.tenant, pinned(event)))
+        if event.forked_from:
+            child = Child(fact.entity_id, event.forked_from.at)
+            rows.put(CHILDREN, ChildRow(fact.entity_id, event.forked_from.execution_id, fact.tenant, child))
         return
     row = rows.change(DETAILS, fact.entity_id)
     change(row, fact)
@@ -124,6 +158,8 @@ def change_step(row: ExecutionDetail, fact: Fact) -> None:
             step = step_of(row, event.step)
             step.status, step.turn, step.attempt = "running", event.turn, event.attempt
             step.runner, step.started_at = event.runner, fact.at
+        case StepReused() as event:
+            step_of(row, event.step).status = "reused"
         case StepCompleted() as event:
             step = step_of(row, event.step)
             step.status, step.ended_at = "completed", fact.at
@@ -153,20 +189,31 @@ def step_of(row: ExecutionDetail, name: str) -> StepRow:
     return next(step for step in row.steps if step.step == name)
 
 
-EXECUTION_DETAIL = Projection(NAME, 1, (DETAILS, PINNED), fold, ("execution",))
+EXECUTION_DETAIL = Projection(NAME, 2, (DETAILS, PINNED, CHILDREN), fold, ("execution",))
+
+
+SELECT = """
+SELECT detail.doc, detail.version, pinned.doc FROM execution_detail AS detail
+JOIN execution_detail_pinned AS pinned ON pinned.execution_id = detail.execution_id
+WHERE detail.tenant = :tenant AND detail.execution_id = :execution_id
+UNION ALL
+SELECT doc, 0, execution_id FROM (
+    SELECT doc, execution_id FROM execution_detail_children
+    WHERE tenant = :tenant AND parent_id = :execution_id ORDER BY execution_id LIMIT 100
+) AS children
+"""
+"""The execution, and the documents of its forks, which have no version."""
 
 
 async def get_execution(read_db: ReadDatabase, tenant: str, execution_id: str) -> Document:
-    """Raises `NotFound`."""
+    """With its first 100 forks; the list has them all. Raises `NotFound`."""
     rows = []
     if is_storable(execution_id):
-        rows = await read_db.fetch(
-            "SELECT detail.doc, detail.version, pinned.doc FROM execution_detail AS detail "
-            "JOIN execution_detail_pinned AS pinned ON pinned.execution_id = detail.execution_id "
-            "WHERE detail.tenant = :tenant AND detail.execution_id = :execution_id",
-            {"tenant": tenant, "execution_id": execution_id},
-        )
-    if not rows:
+        rows = await read_db.fetch(SELECT, {"tenant": tenant, "execution_id": execution_id})
+    whole = [row for row in rows if row[1]]
+    if not whole:
         raise NotFound(f"there is no execution {execution_id!r}")
-    detail, version, rest = rows[0]
-    return Document(f"{detail[:-1]},{rest[1:]}".encode(), version)
+    detail, version, rest = whole[0]
+    forks = ",".join(doc for doc, is_whole, _ in sorted(rows, key=lambda row: str(row[2])) if not is_whole)
+    text = f'{detail[:-1]},"children":[{forks}],{rest[1:]}'
+    return Document(text.encode(), version, varies=bool(forks))

@@ -24,6 +24,10 @@ class ExecutionRow(ExecutionSummary, kw_only=True):
     def name_folded(self) -> str:
         return folded(self.name)
 
+    @property
+    def forked_from_id(self) -> str | None:
+        return self.forked_from.execution_id if self.forked_from else None
+
 
 EXECUTIONS = ReadTable(
     ExecutionRow,
@@ -36,10 +40,12 @@ EXECUTIONS = ReadTable(
         text("status"),
         text("workflow_id"),
         text("name_folded"),
+        text("forked_from_id"),
         doc(),
         Index("by_time", "tenant", "created_at", "execution_id"),
         Index("by_status", "tenant", "status", "created_at", "execution_id"),
         Index("by_workflow", "tenant", "workflow_id", "created_at", "execution_id"),
+        Index("by_parent", "tenant", "forked_from_id", "created_at", "execution_id"),
         postgresql_with={"fillfactor": 70},
     ),
     category="execution",
@@ -53,7 +59,7 @@ def fold(rows: Rows, fact: Fact) -> None:
         change(rows.change(EXECUTIONS, fact.entity_id), fact)
 
 
-EXECUTION_LIST = Projection(NAME, 1, (EXECUTIONS,), fold, ("execution",))
+EXECUTION_LIST = Projection(NAME, 2, (EXECUTIONS,), fold, ("execution",))
 
 
 async def list_executions(
@@ -63,6 +69,7 @@ async def list_executions(
     status: Sequence[Status] = (),
     workflow_id: str | None = None,
     name: str | None = None,
+    forked_from: str | None = None,
     created_after: datetime | None = None,
     created_before: datetime | None = None,
     limit: int = DEFAULT_LIMIT,
@@ -72,6 +79,7 @@ async def list_executions(
     listing = Listing(NAME, tenant, {"created_at": str, "execution_id": str}, descending=True)
     listing.one_of("status", status)
     listing.equal("workflow_id", workflow_id)
+    listing.equal("forked_from_id", forked_from)
     listing.contains("name_folded", name)
     listing.after("created_at", created_after)
     listing.before("created_at", created_before)

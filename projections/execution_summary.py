@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from domain.execution import (
+    CallReused,
     ExecutionCancelled,
     ExecutionCompleted,
     ExecutionFailed,
@@ -25,11 +26,20 @@ from domain.message import tag_of
 from projections.projection import Fact, milliseconds_between
 
 
+class Lineage(msgspec.Struct, frozen=True):
+    """Whose past a fork has: that of an execution, up to the version `at`."""
+
+    execution_id: str
+    at: int
+
+
 class ExecutionSummary(msgspec.Struct, kw_only=True, gc=False):
     """version, position  of the execution's last event
     started_at         when its first step was
     duration_ms        from its first step to its end
     model_calls        begun; tokens and cost are of those that were answered
+    reused_calls       of a fork: model and tool calls that were not made, but taken from its past; what they
+                       cost then is saved_usd, and their tokens are saved_tokens
     error              why it failed
     """
 
@@ -49,6 +59,10 @@ class ExecutionSummary(msgspec.Struct, kw_only=True, gc=False):
     prompt_tokens: int = 0
     completion_tokens: int = 0
     cost_usd: float = 0.0
+    reused_calls: int = 0
+    saved_tokens: int = 0
+    saved_usd: float = 0.0
+    forked_from: Lineage | None = None
     error: str | None = None
     version: int
     position: int
@@ -69,9 +83,15 @@ def requested(event: ExecutionRequested, fact: Fact) -> dict[str, Any]:
         "workflow_name": event.definition.name,
         "workflow_version": event.workflow_version,
         "created_at": fact.at,
+        "forked_from": lineage(event),
         "version": fact.version,
         "position": fact.position,
     }
+
+
+def lineage(event: ExecutionRequested) -> Lineage | None:
+    fork = event.forked_from
+    return Lineage(fork.execution_id, fork.at) if fork else None
 
 
 def change(row: ExecutionSummary, fact: Fact) -> None:
@@ -100,6 +120,13 @@ def model_answered(row: ExecutionSummary, fact: Fact) -> None:
     row.cost_usd += answer.cost_usd
 
 
+def reused(row: ExecutionSummary, fact: Fact) -> None:
+    call = fact.of(CallReused)
+    row.reused_calls += 1
+    row.saved_tokens += call.prompt_tokens + call.completion_tokens
+    row.saved_usd += call.cost_usd
+
+
 def completed(row: ExecutionSummary, fact: Fact) -> None:
     end(row, Status.COMPLETED, fact)
 
@@ -124,6 +151,7 @@ CHANGES: dict[str, Callable[[ExecutionSummary, Fact], None]] = {
     tag_of(ModelCallStarted): model_called,
     tag_of(ModelCallCompleted): model_answered,
     tag_of(ToolCallStarted): tool_called,
+    tag_of(CallReused): reused,
     tag_of(ExecutionCompleted): completed,
     tag_of(ExecutionFailed): failed,
     tag_of(ExecutionCancelled): cancelled,

@@ -9,6 +9,7 @@ from sqlalchemy import Index, MetaData, Table
 
 from domain.errors import NotFound
 from domain.execution import (
+    CallReused,
     Content,
     ExecutionCancelled,
     ExecutionCompleted,
@@ -16,11 +17,14 @@ from domain.execution import (
     ModelCallCompleted,
     ModelCallFailed,
     ModelCallStarted,
+    Origin,
     StepCompleted,
     StepFailed,
+    StepReused,
     StepStarted,
     TaskCompleted,
     TaskFailed,
+    TaskReused,
     TaskStarted,
     ToolCallCompleted,
     ToolCallFailed,
@@ -47,7 +51,9 @@ class Entry(msgspec.Struct, kw_only=True):
 
     kind      step (one attempt of it), task, model_call or tool_call
     entry     its id within the execution
-    status    running, completed, failed, or interrupted: its attempt or execution ended before it did
+    status    running, completed, failed, interrupted: its attempt or execution ended before it did; or, of a
+              fork, reused: it was not done, but taken from its past
+    origin    of a reused call: where it was made, and answered; its tokens and cost are those of then
     model     that was asked; once there is an answer, that answered
     input     of a call: the messages, or the arguments; output: what came back
     position  of the event that began it: the order of the timeline
@@ -74,6 +80,7 @@ class Entry(msgspec.Struct, kw_only=True):
     error: str | None = None
     input: Text | None = None
     output: Text | None = None
+    origin: Origin | None = None
     position: int
 
 
@@ -124,6 +131,12 @@ def fold(rows: Rows, fact: Fact) -> None:
             end(rows, fact, task_entry(e), duration_ms=e.duration_ms, error=e.failure.message)
         case ModelCallCompleted() as e:
             answered(rows, fact, e)
+        case CallReused() as e:
+            rows.put(ENTRIES, reused_call(fact, e))
+        case TaskReused() as e:
+            rows.put(ENTRIES, reused_entry(fact, f"task:{e.step}:0:{e.task}", "task", e.step, task=e.task))
+        case StepReused() as e:
+            rows.put(ENTRIES, reused_entry(fact, f"step:{e.step}:0", "step", e.step))
         case ToolCallCompleted() as e:
             end(rows, fact, f"call:{e.call}", duration_ms=e.duration_ms)
             rows.change(ENTRIES, fact.entity_id, f"call:{e.call}").output = text_of(e.result)
@@ -173,6 +186,42 @@ def begin(
     )
     rows.put(ENTRIES, row)
     rows.change(RUNS, fact.entity_id).open[entry] = event.step
+
+
+def reused_call(fact: Fact, event: CallReused) -> Entry:
+    return reused_entry(
+        fact,
+        f"call:{event.call}",
+        "model_call" if event.model else "tool_call",
+        event.step,
+        attempt=event.attempt,
+        task=event.task,
+        agent=event.agent,
+        model=event.model,
+        tool=event.tool,
+        origin=event.origin,
+        prompt_tokens=event.prompt_tokens if event.model else None,
+        completion_tokens=event.completion_tokens if event.model else None,
+        cost_usd=event.cost_usd if event.model else None,
+    )
+
+
+def reused_entry(fact: Fact, entry: str, kind: str, step: str, *, attempt: int = 0, **fields: Any) -> Entry:
+    """What took no time."""
+    return Entry(
+        execution_id=fact.entity_id,
+        tenant=fact.tenant,
+        entry=entry,
+        kind=kind,
+        status="reused",
+        step=step,
+        attempt=attempt,
+        started_at=fact.at,
+        ended_at=fact.at,
+        duration_ms=0,
+        position=fact.position,
+        **fields,
+    )
 
 
 def end(

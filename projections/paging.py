@@ -37,10 +37,12 @@ class Page(msgspec.Struct, frozen=True):
 
 
 class Document(msgspec.Struct, frozen=True):
-    """json: one resource, as it goes out. version: of its stream, for its ETag."""
+    """json: one resource, as it goes out. version: of its stream, for its ETag. varies: holds what can change
+    without a new version."""
 
     json: bytes
     version: int
+    varies: bool = False
 
 
 class _Cursor(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):

@@ -8,6 +8,7 @@ import msgspec
 from sqlalchemy import Index, MetaData, Table
 
 from domain.execution import (
+    CallReused,
     ExecutionCancelled,
     ExecutionCompleted,
     ExecutionFailed,
@@ -25,7 +26,8 @@ NAME = "usage"
 
 
 class Usage(msgspec.Struct, kw_only=True):
-    """workflow_id: "" for inline definitions. calls: answered; failed_calls: not."""
+    """workflow_id: "" for inline definitions. calls: answered; failed_calls: not; reused_calls: of forks,
+    that were not made: what they cost then is saved_usd, and their tokens are saved_tokens."""
 
     tenant: str
     day: str
@@ -38,6 +40,9 @@ class Usage(msgspec.Struct, kw_only=True):
     completion_tokens: int = 0
     cost_usd: float = 0.0
     duration_ms: int = 0
+    reused_calls: int = 0
+    saved_tokens: int = 0
+    saved_usd: float = 0.0
 
 
 class Running(msgspec.Struct):
@@ -73,6 +78,7 @@ READ = tags(
     ModelCallStarted,
     ModelCallCompleted,
     ModelCallFailed,
+    CallReused,
     ExecutionCompleted,
     ExecutionFailed,
     ExecutionCancelled,
@@ -97,6 +103,11 @@ def fold(rows: Rows, fact: Fact) -> None:
             usage.duration_ms += e.duration_ms
         case ModelCallFailed() as e:
             usage_of(rows, fact, e.call).failed_calls += 1
+        case CallReused(model=str() as model) as e:
+            usage = usage_of(rows, fact, e.call, model)
+            usage.reused_calls += 1
+            usage.saved_tokens += e.prompt_tokens + e.completion_tokens
+            usage.saved_usd += e.cost_usd
         case ExecutionCompleted() | ExecutionFailed() | ExecutionCancelled():
             rows.remove(RUNNING, fact.entity_id)
 
@@ -119,7 +130,7 @@ def usage_of(rows: Rows, fact: Fact, call: str, model: str | None = None) -> Usa
     return rows.change(USAGE, *where)
 
 
-USAGE_PROJECTION = Projection(NAME, 1, (USAGE, RUNNING), fold, ("execution",))
+USAGE_PROJECTION = Projection(NAME, 2, (USAGE, RUNNING), fold, ("execution",))
 
 
 async def list_usage(

@@ -15,6 +15,7 @@ from domain.execution.commands import (
 )
 from domain.execution.decide import decide
 from domain.execution.events import (
+    CallReused,
     Content,
     ExecutionCancelled,
     ExecutionCompleted,
@@ -29,16 +30,20 @@ from domain.execution.events import (
     Progress,
     StepCompleted,
     StepFailed,
+    StepReused,
     StepScheduled,
     StepStarted,
+    TakenOver,
     TaskCompleted,
     TaskFailed,
     TaskOutput,
+    TaskReused,
     TaskStarted,
     ToolCallCompleted,
     ToolCallFailed,
     ToolCallStarted,
 )
+from domain.execution.forks import Edit, ForkedFrom, Origin
 from domain.execution.state import Execution, Status, StepState, StepStatus, evolve
 from domain.message import Aggregate
 
@@ -61,6 +66,9 @@ EXECUTION = Aggregate(
         ToolCallStarted,
         ToolCallCompleted,
         ToolCallFailed,
+        CallReused,
+        TaskReused,
+        StepReused,
         StepCompleted,
         StepFailed,
         ExecutionCompleted,
@@ -71,8 +79,10 @@ EXECUTION = Aggregate(
 
 __all__ = [
     "EXECUTION",
+    "CallReused",
     "CancelExecution",
     "Content",
+    "Edit",
     "Execution",
     "ExecutionCancelled",
     "ExecutionCommands",
@@ -81,10 +91,12 @@ __all__ = [
     "ExecutionFailed",
     "ExecutionRequested",
     "Failure",
+    "ForkedFrom",
     "Journaled",
     "ModelCallCompleted",
     "ModelCallFailed",
     "ModelCallStarted",
+    "Origin",
     "Progress",
     "RecordProgress",
     "RequestExecution",
@@ -93,13 +105,16 @@ __all__ = [
     "Status",
     "StepCompleted",
     "StepFailed",
+    "StepReused",
     "StepScheduled",
     "StepStarted",
     "StepState",
     "StepStatus",
+    "TakenOver",
     "TaskCompleted",
     "TaskFailed",
     "TaskOutput",
+    "TaskReused",
     "TaskStarted",
     "ToolCallCompleted",
     "ToolCallFailed",

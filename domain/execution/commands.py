@@ -8,7 +8,8 @@ import msgspec
 
 from domain.catalog import Model
 from domain.definition import Definition, Json
-from domain.execution.events import Progress
+from domain.execution.events import Progress, TakenOver
+from domain.execution.forks import ForkedFrom
 from domain.message import Command
 
 
@@ -27,7 +28,10 @@ class StepCommand(ExecutionCommand, frozen=True):
 
 
 class RequestExecution(ExecutionCommand, frozen=True, tag="RequestExecution"):
-    """From the API: run this definition. Already checked: the definition, and the inputs against it."""
+    """From the API: run this definition. Already checked: the definition, and the inputs against it.
+
+    forked_from, taken_over  of a fork: where it comes from, and what is done by then
+    """
 
     name: str
     definition: Definition
@@ -36,6 +40,8 @@ class RequestExecution(ExecutionCommand, frozen=True, tag="RequestExecution"):
     default_model: str | None = None
     workflow_id: str | None = None
     workflow_version: int | None = None
+    forked_from: ForkedFrom | None = None
+    taken_over: tuple[TakenOver, ...] = ()
 
 
 class StartStep(StepCommand, frozen=True, tag="StartStep"):

@@ -8,6 +8,7 @@ import msgspec
 
 from domain.catalog import Model
 from domain.definition import Definition, Json
+from domain.execution.forks import ForkedFrom, Origin
 from domain.message import Event
 
 
@@ -54,6 +55,7 @@ class ExecutionRequested(Event, frozen=True, tag="execution.requested"):
     workflow_id, workflow_version  None for an inline definition
     models                         the catalogue's entries for the models that the agents use
     default_model                  for agents that name none
+    forked_from                    None for an execution with no other's past
     """
 
     name: str
@@ -63,6 +65,7 @@ class ExecutionRequested(Event, frozen=True, tag="execution.requested"):
     default_model: str | None = None
     workflow_id: str | None = None
     workflow_version: int | None = None
+    forked_from: ForkedFrom | None = None
 
 
 class StepScheduled(Event, frozen=True, tag="execution.step_scheduled"):
@@ -170,6 +173,43 @@ class ToolCallFailed(StepEvent, frozen=True, tag="execution.tool_call_failed"):
     task: str | None = None
 
 
+class CallReused(StepEvent, frozen=True, tag="execution.call_reused"):
+    """A call of a fork that was not made: another execution's outcome was taken, and cost nothing.
+
+    attempt    0 for a call of a task that was taken over as done
+    call       its id within this execution
+    origin     where the outcome stands, with all that was asked and answered
+    is_edited  the result is the one that whoever forked has given
+    model      that answered then; tokens and cost as they were then
+    tool       that ran then
+    """
+
+    call: str
+    origin: Origin
+    task: str | None = None
+    agent: str | None = None
+    model: str | None = None
+    tool: str | None = None
+    is_edited: bool = False
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cost_usd: float = 0.0
+
+
+class TaskReused(Event, frozen=True, tag="execution.task_reused"):
+    """A task of a fork that is done already: it had completed in the past that the fork has."""
+
+    step: str
+    task: str
+    output: TaskOutput
+
+
+class StepReused(Event, frozen=True, tag="execution.step_reused"):
+    """A step of a fork that is done already, with all its tasks."""
+
+    step: str
+
+
 class StepCompleted(StepEvent, frozen=True, tag="execution.step_completed"):
     """The crew is through; what its tasks produced stands in their own events."""
 
@@ -203,6 +243,7 @@ Progress: TypeAlias = (
     | ToolCallStarted
     | ToolCallCompleted
     | ToolCallFailed
+    | CallReused
     | StepCompleted
     | StepFailed
 )
@@ -211,8 +252,13 @@ Progress: TypeAlias = (
 Journaled: TypeAlias = ModelCallCompleted | ToolCallCompleted | ToolCallFailed
 """A call whose outcome is known: when the crew runs again the journal answers it, and it is never sent."""
 
+TakenOver: TypeAlias = CallReused | TaskReused | StepReused
+"""What a fork has of the past it began with."""
+
 ExecutionEvents: TypeAlias = (
     ExecutionRequested
+    | TaskReused
+    | StepReused
     | StepScheduled
     | StepStarted
     | Progress

@@ -9,6 +9,7 @@ import msgspec
 
 from domain.definition import Definition
 from domain.execution.events import (
+    CallReused,
     ExecutionCancelled,
     ExecutionCompleted,
     ExecutionEvents,
@@ -19,11 +20,13 @@ from domain.execution.events import (
     ModelCallStarted,
     StepCompleted,
     StepFailed,
+    StepReused,
     StepScheduled,
     StepStarted,
     TaskCompleted,
     TaskFailed,
     TaskOutput,
+    TaskReused,
     TaskStarted,
     ToolCallCompleted,
     ToolCallFailed,
@@ -98,6 +101,13 @@ def evolve(state: Execution, event: ExecutionEvents) -> Execution:
             | ToolCallFailed()
         ):
             return recorded(state, event.step)
+        case CallReused():
+            return recorded(state, event.step) if event.attempt else state
+        case TaskReused():
+            outputs = {**state.outputs, event.task: event.output}
+            return Execution(state.status, state.request, state.steps, outputs)
+        case StepReused():
+            return with_step(state, event.step, StepState(StepStatus.COMPLETED, turn=0))
         case StepScheduled():
             before = state.steps.get(event.step)
             attempt = before.attempt if before else 0

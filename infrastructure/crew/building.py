@@ -79,6 +79,7 @@ class CrewBuilder:
         return ReportedTask.of(
             lane,
             self._earlier(task, built),
+            self._assignment.outputs[name] if name in self._assignment.done else None,
             name=name,
             description=filled(task.description, inputs),
             expected_output=filled(task.expected_output, inputs),
@@ -96,7 +97,13 @@ class CrewBuilder:
             role=filled(agent.role, inputs),
             goal=filled(agent.goal, inputs),
             backstory=filled(agent.backstory, inputs),
-            llm=ReportedModel.of(self._model(agent, lane.task), lane, parameters, self._retry_delay_s),
+            llm=ReportedModel.of(
+                self._model(agent, lane.task),
+                lane,
+                parameters,
+                self._retry_delay_s,
+                former=self._assignment.former_models.get(task.agent, ()),
+            ),
             tools=[ReportedTool.of(spec, lane, self._settings) for spec in specs],
             max_iter=agent.max_iter,
             max_retry_limit=0,  # `ReportedModel` tries again what may work

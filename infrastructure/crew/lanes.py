@@ -16,12 +16,15 @@ import threading
 import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from hashlib import sha256
+from itertools import chain
 from typing import Any, Literal, TypeVar
 
-from application.ports import Assignment, Reporter, Stopped
+from application.ports import Assignment, Prior, Reporter, Stopped
 from domain.definition import Json
-from domain.execution import Failure, Journaled, Progress, ToolCallFailed
+from domain.execution import CallReused, Failure, Journaled, Progress, ToolCallFailed
+from domain.execution.past import reused
 from infrastructure.crew.contents import canonical
 from infrastructure.crew.occurrences import Occurrences
 
@@ -50,20 +53,21 @@ class CallFailed(Exception):
 
 
 class Journal:
-    """The outcomes of earlier attempts, by call. Safe from any thread."""
+    """The known outcomes, by call: of earlier attempts, and of a fork's past. Safe from any thread."""
 
-    def __init__(self, entries: Iterable[Journaled]) -> None:
-        self._known: defaultdict[str, deque[Journaled]] = defaultdict(deque)
+    def __init__(self, entries: Iterable[Journaled | Prior]) -> None:
+        self._known: defaultdict[str, deque[Journaled | Prior]] = defaultdict(deque)
         for entry in entries:
-            self._known[entry.call].append(entry)
+            self._known[entry.origin.call if isinstance(entry, Prior) else entry.call].append(entry)
 
-    def take(self, call: str) -> Journaled | None:
-        """The next outcome of a call; each is given once, in the order in which they came about."""
-        known = self._known.get(call)
-        try:
-            return known.popleft() if known else None
-        except IndexError:
-            return None
+    def take(self, calls: Iterable[str]) -> Journaled | Prior | None:
+        """The next outcome of the first of these calls that has one; each is given once, in the order in
+        which they came about."""
+        for call in calls:
+            with suppress(IndexError):
+                if call in self._known:
+                    return self._known[call].popleft()
+        return None
 
 
 class StepRun:
@@ -172,17 +176,23 @@ class Lane:
         act: Callable[[str], R],
         completed: Callable[[str, R, int], Progress],
         failed: Callable[[str, Failure, int], Progress],
+        former: Iterable[Json] = (),
     ) -> R:
         """Report the intent, act, report the result: one call, from a worker thread.
 
         recall makes the result of a known outcome; then nothing is done and nothing reported. The others
         get the call's id (`<task>:<kind>:<digest of the request>:<occurrence>`), completed and failed also
-        its duration in ms. Raises `CallFailed` as `act` did, and `Stopped`.
+        its duration in ms. former: the request as it was in the past of a fork, where that counts as the
+        same. Raises `CallFailed` as `act` did, and `Stopped`.
         """
-        key = f"{self.task}:{kind}:{sha256(canonical(request).encode(errors='replace')).hexdigest()[:16]}"
+        key = self._key(kind, request)
         occurrence = self._occurrences.claim(key)
         call = f"{key}:{occurrence}"
-        if (known := self.run.journal.take(call)) is not None:
+        same = (f"{self._key(kind, other)}:{occurrence}" for other in former)
+        if (known := self.run.journal.take(chain((call,), same))) is not None:
+            if isinstance(known, Prior):
+                self.run.record_from_thread(self._reused(known, call))
+                known = known.outcome
             return self._recalled(known, key, occurrence, recall)
         self.run.record_from_thread(started(call))
         begin = time.monotonic()
@@ -194,6 +204,19 @@ class Lane:
             raise
         self.run.record_from_thread(completed(call, result, ms_since(begin)))
         return result
+
+    def _key(self, kind: str, request: Json) -> str:
+        return f"{self.task}:{kind}:{sha256(canonical(request).encode(errors='replace')).hexdigest()[:16]}"
+
+    def _reused(self, known: Prior, call: str) -> CallReused:
+        return reused(
+            known.outcome,
+            known.origin,
+            agent=self.agent,
+            attempt=self.run.attempt,
+            call=call,
+            is_edited=known.is_edited,
+        )
 
     def _recalled(self, known: Journaled, key: str, occurrence: int, recall: Callable[[Journaled], R]) -> R:
         if isinstance(known, ToolCallFailed):

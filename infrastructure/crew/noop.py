@@ -19,6 +19,8 @@ class NoopEngine:
         """See `CrewEngine.run`."""
         document, step, attempt = assignment.definition, assignment.step, assignment.attempt
         for task in document.graph[step].crew.tasks:
+            if task in assignment.done:
+                continue
             at: dict[str, Any] = {"step": step, "attempt": attempt, "task": task}
             started = TaskStarted(**at, agent=document.tasks[task].agent)
             await reporter.record(started, TaskCompleted(**at, output=TaskOutput(task), duration_ms=0))

@@ -13,6 +13,7 @@ from pathlib import Path
 from traceback import extract_tb
 from typing import Any
 
+import crewai
 from crewai import Task
 from crewai.utilities.formatter import DIVIDERS
 from pydantic import BaseModel, PrivateAttr, ValidationError
@@ -24,24 +25,44 @@ from infrastructure.crew.schemas import as_instance, instance_in
 
 
 class ReportedTask(Task):  # type: ignore[misc]
-    """A task of one lane. earlier: the outputs of earlier steps that its agent sees, as one text."""
+    """A task of one lane.
+
+    earlier  the outputs of earlier steps that its agent sees, as one text
+    done     what it has produced already, in the past of a fork
+    """
 
     _lane: Lane = PrivateAttr()
     _earlier: str = PrivateAttr(default="")
+    _done: TaskOutput | None = PrivateAttr(default=None)
 
     @classmethod
-    def of(cls, lane: Lane, earlier: str, **fields: Any) -> ReportedTask:
+    def of(cls, lane: Lane, earlier: str, done: TaskOutput | None, **fields: Any) -> ReportedTask:
         task: ReportedTask = cls(**fields)
-        task._lane, task._earlier = lane, earlier
+        task._lane, task._earlier, task._done = lane, earlier, done
         return task
 
     async def aexecute_sync(self, agent: Any = None, context: str | None = None, tools: Any = None) -> Any:
         """CrewAI calls this for every task, async ones included."""
         if (task := asyncio.current_task()) is not None:
             self._lane.run.belongs(task)
+        if self._done is not None:
+            self.output = self._as_crewai(self._done)
+            return self.output
         whole = DIVIDERS.join(text for text in (self._earlier, context) if text)
         work = super().aexecute_sync
         return await reported(self._lane, lambda: work(agent, whole, tools))
+
+    def _as_crewai(self, done: TaskOutput) -> Any:
+        """An output that was reported before, as CrewAI hands it on."""
+        model = self.output_pydantic
+        return crewai.TaskOutput(
+            name=self.name,
+            description=self.description,
+            expected_output=self.expected_output,
+            raw=done.text,
+            pydantic=model.model_validate(done.structured) if model and done.structured is not None else None,
+            agent=self.agent.role,
+        )
 
     async def _aexport_output(self, result: str | BaseModel) -> tuple[BaseModel | None, None]:
         """The instance in an agent's last words; CrewAI's own way gives up on JSON that is nearly right."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, cast
 
 import msgspec
@@ -59,15 +59,24 @@ class ReportedModel(BaseLLM):  # type: ignore[misc]
     _entry: Model = PrivateAttr()
     _parameters: dict[str, JsonSchema] = PrivateAttr()
     _retry_delay_s: float = PrivateAttr()
+    _former: Sequence[Model] = PrivateAttr(default=())
 
     @classmethod
     def of(
-        cls, entry: Model, lane: Lane, parameters: dict[str, JsonSchema], retry_delay_s: float
+        cls,
+        entry: Model,
+        lane: Lane,
+        parameters: dict[str, JsonSchema],
+        retry_delay_s: float,
+        former: Sequence[Model] = (),
     ) -> ReportedModel:
-        """parameters: of each tool by name; CrewAI's own rendering of them loses half of a JSON Schema."""
+        """parameters: of each tool by name; CrewAI's own rendering of them loses half of a JSON Schema.
+
+        former: models whose answers count as this one's, in the past of a fork.
+        """
         model: ReportedModel = cls(model=entry.name)
         model._lane, model._entry, model._parameters = lane, entry, parameters
-        model._retry_delay_s = retry_delay_s
+        model._retry_delay_s, model._former = retry_delay_s, former
         return model
 
     def call(
@@ -164,6 +173,7 @@ class ReportedModel(BaseLLM):  # type: ignore[misc]
             failed=lambda call, failure, ms: ModelCallFailed(
                 **at, call=call, failure=failure, duration_ms=ms
             ),
+            former=(asked_of(model, request) for model in self._former),
         )
 
     def _act(self, call: str, request: Request) -> Answer:
@@ -207,6 +217,12 @@ class ReportedModel(BaseLLM):  # type: ignore[misc]
     def get_input_tokens_count(self, messages: Any, tools: Any = None, response_model: Any = None) -> int:
         """Four characters a token: CrewAI asks before every call, and a tokenizer would only cost time."""
         return len(json.dumps([messages, tools], ensure_ascii=False, default=str)) // CHARACTERS_PER_TOKEN
+
+
+def asked_of(model: Model, request: Request) -> dict[str, Json]:
+    """The request as it is when another model is asked."""
+    settings = {"model": model.name, "temperature": model.temperature, "max_tokens": model.max_tokens}
+    return msgspec.structs.replace(request, **settings).as_json()
 
 
 def response_format(schema: type[BaseModel]) -> dict[str, Json]:

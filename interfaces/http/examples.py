@@ -37,6 +37,14 @@ START_SAVED: dict[str, object] = {
 
 START_INLINE: dict[str, object] = {"definition": BLOG, "inputs": {"industry": "solar power"}}
 
+FORK: dict[str, object] = {
+    "at": 12,
+    "overrides": {
+        "agents": {"writer": {"model": "openai/gpt-4o"}},
+        "tasks": {"write": {"description": "Write an article about them, with a headline"}},
+    },
+}
+
 ENTRIES: dict[str, tuple[str, dict[str, object]]] = {
     "models": (
         "openai/gpt-4o-mini",

@@ -24,7 +24,7 @@ from interfaces.http.queries import (
     read_query,
 )
 from interfaces.http.request import ApiRequest
-from projections.execution_detail import ExecutionDetail, Pinned, get_execution
+from projections.execution_detail import Child, ExecutionDetail, Pinned, get_execution
 from projections.execution_history import HistoryEntry, list_history
 from projections.execution_list import ExecutionRow, list_executions
 from projections.execution_timeline import Entry, list_timeline
@@ -47,12 +47,18 @@ Contained = Annotated[
 ]
 
 
+ForkedFrom = Annotated[
+    str, msgspec.Meta(max_length=128, description="The id of an execution: its forks only.")
+]
+
+
 class ExecutionsQuery(ListQuery, frozen=True, kw_only=True):
     """What the list of executions can be narrowed down by."""
 
     status: Annotated[tuple[Status, ...], msgspec.Meta(description="One or more.")] = ()
     workflow_id: WorkflowId | None = None
     name: NamePart | None = None
+    forked_from: ForkedFrom | None = None
     created_after: Moment | None = None
     created_before: Moment | None = None
 
@@ -69,9 +75,12 @@ Execution = msgspec.defstruct(
     "Execution",
     [
         *[as_defined(field) for of in (ExecutionDetail, Pinned) for field in msgspec.structs.fields(of)],
+        ("children", tuple[Child, ...]),
     ],
     kw_only=True,
-    namespace={"__doc__": "One execution whole: how far it is, and what it pins."},
+    namespace={
+        "__doc__": "One execution whole: how far it is, what it pins, and its forks (children, at most 100)."
+    },
 )
 
 

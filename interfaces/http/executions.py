@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, TypeVar
 
 import msgspec
@@ -13,7 +14,7 @@ from application.states import Preparation
 from domain.definition import Json, execution_name
 from domain.errors import Fault, Invalid
 from domain.execution import CancelExecution, Execution, Status
-from domain.message import Aggregate
+from domain.message import Aggregate, Recorded
 from interfaces.http.answers import Accepted, Answer, json_answer
 from interfaces.http.bodies import read_json
 from interfaces.http.commanding import answer, canonical, command
@@ -157,6 +158,9 @@ class FreshReads:
 
     async def of(self, aggregate: Aggregate[S, Any, Any], entity_id: str) -> S:
         return await self._commands.state_of(aggregate, entity_id)
+
+    async def events(self, stream: str) -> Sequence[Recorded]:
+        return await self._commands.events(stream)
 
 
 @post(

@@ -173,7 +173,7 @@ async def document_answer(
     fields = await reached(request, names, query.after)
     document = await asked(fetch(request.parts.read, request.tenant, *key, **filters_of(query)))
     fields["ETag"] = etag(document.version)
-    if is_unchanged(request.header("if-none-match"), fields["ETag"]):
+    if not document.varies and is_unchanged(request.header("if-none-match"), fields["ETag"]):
         return Answer(304, b"", fields)
     return Answer(200, document.json, fields)
 

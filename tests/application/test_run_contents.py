@@ -1,4 +1,4 @@
-"""Large texts on the way of an execution: stored beside their events, read back whole, sent again when lost."""
+"""Large texts on the way of an execution: stored beside their events, read whole, sent again when lost."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from application.channel import Reply
 from application.contents import parts_of, set_aside
-from application.ports import Assignment, Reporter
+from application.ports import Assignment, Prior, Reporter
 from domain.definition import Crew, Definition, Step, Task
 from domain.execution import (
     Journaled,
@@ -68,7 +68,7 @@ def gathering(count: int) -> Definition:
 async def test_large_answers_are_stored_beside_their_events_and_come_back_whole() -> None:
     house = House(lease_s=0.1)
     texts = ["a" * 4_096, "b" * 4_097, "c" * 300_000, "ü" * 700_000, "b" * 4_097]
-    got: list[tuple[Journaled, ...]] = []
+    got: list[tuple[Journaled | Prior, ...]] = []
 
     class Reading(PlainEngine):
         async def run(self, assignment: Assignment, reporter: Reporter) -> StepCompleted | StepFailed:

@@ -10,7 +10,7 @@ import pytest
 
 from application.channel import Reply, Request
 from application.contents import Part, digest_of
-from application.ports import Assignment, Reporter
+from application.ports import Assignment, Prior, Reporter
 from domain.execution import (
     CancelExecution,
     Content,
@@ -230,7 +230,7 @@ def model_call(call: str, text: str, *, attempt: int = 1, is_truncated: bool = F
 async def test_a_second_attempt_gets_the_journal_of_the_first_whole_and_in_order() -> None:
     house = House(lease_s=0.1)
     calls = [model_call(f"c{number}", str(number) * 100_000) for number in range(9)]
-    got: list[tuple[Journaled, ...]] = []
+    got: list[tuple[Journaled | Prior, ...]] = []
 
     class Reading(PlainEngine):
         async def run(self, assignment: Assignment, reporter: Reporter) -> StepCompleted | StepFailed:

@@ -1,11 +1,11 @@
-"""The beginning: an execution is requested once."""
+"""The beginning: an execution is requested once; a fork begins with what it has taken over."""
 
 from __future__ import annotations
 
 from domain.errors import Rejected
 from domain.execution.commands import RequestExecution
 from domain.execution.events import ExecutionEvents, ExecutionRequested
-from domain.execution.rules.order import scheduled
+from domain.execution.rules.order import after_step
 from domain.execution.state import Execution, evolve
 
 
@@ -20,5 +20,9 @@ def request(state: Execution, command: RequestExecution) -> tuple[ExecutionEvent
         default_model=command.default_model,
         workflow_id=command.workflow_id,
         workflow_version=command.workflow_version,
+        forked_from=command.forked_from,
     )
-    return (requested, *scheduled(evolve(state, requested)))
+    begun = evolve(state, requested)
+    for event in command.taken_over:
+        begun = evolve(begun, event)
+    return (requested, *command.taken_over, *after_step(begun))

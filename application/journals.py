@@ -1,0 +1,109 @@
+"""The journal of a step as a runner gets it: the known outcomes of its own calls, and those of a fork's past.
+
+Called by `application.channel`. Its one rule: the past of a fork is read where it stands, in the streams of
+the executions that it was forked from; nothing of it is copied.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from hashlib import sha256
+from typing import cast
+
+import msgspec
+
+from application.ports import EventLog, Prior
+from domain.execution import (
+    CallReused,
+    Content,
+    ExecutionRequested,
+    ForkedFrom,
+    Journaled,
+    ModelCallCompleted,
+    Origin,
+    ToolCallCompleted,
+    ToolCallFailed,
+)
+from domain.message import Recorded, tag_of
+from domain.registry import event_of
+
+JOURNALED = frozenset(tag_of(event) for event in (ModelCallCompleted, ToolCallCompleted, ToolCallFailed))
+REUSED = tag_of(CallReused)
+
+
+async def journal_of(log: EventLog, execution_id: str, step: str) -> tuple[Journaled | Prior, ...]:
+    """What is known of a step's calls, in order: its own outcomes, then what its past has left.
+
+    A call's id is the same in every attempt. It stands here twice when the first outcome was a tool's failure
+    and the agent asked again. A model call that failed is none: it is sent again.
+    """
+    events = await log.read_stream(f"execution-{execution_id}")
+    past = {prior.origin: prior for prior in await past_of(log, events, step)}
+    own: list[Journaled] = []
+    for recorded in events:
+        if recorded.tag == REUSED:
+            reused = cast("CallReused", event_of(recorded))
+            prior = past.pop(reused.origin, None)
+            if reused.attempt and prior:
+                own.append(msgspec.structs.replace(prior.outcome, call=reused.call))
+        elif outcome := outcome_in(recorded, step):
+            own.append(outcome)
+    return (*own, *past.values())
+
+
+async def past_of(log: EventLog, events: Sequence[Recorded], step: str) -> list[Prior]:
+    """The outcomes of a step in the executions that one was forked from, the oldest execution first."""
+    found: list[Prior] = []
+    edits: dict[Origin, str] = {}
+    while (fork := forked_from(events)) is not None:
+        edits = {edit.origin: edit.result for edit in fork.edits} | edits
+        events = await log.read_stream(f"execution-{fork.execution_id}")
+        found[:0] = priors(fork.execution_id, events[: fork.at], step)
+    return [with_edit(prior, edits.get(prior.origin)) for prior in found]
+
+
+def forked_from(events: Sequence[Recorded]) -> ForkedFrom | None:
+    return cast("ExecutionRequested", event_of(events[0])).forked_from if events else None
+
+
+def priors(execution_id: str, events: Iterable[Recorded], step: str) -> Iterator[Prior]:
+    for recorded in events:
+        if outcome := outcome_in(recorded, step):
+            yield Prior(Origin(execution_id, recorded.version, outcome.call), outcome)
+
+
+def outcome_in(recorded: Recorded, step: str) -> Journaled | None:
+    """The known outcome of a call of the step, where it is whole."""
+    if recorded.tag not in JOURNALED:
+        return None
+    event = cast("Journaled", event_of(recorded))
+    content = getattr(event, "response", None) or getattr(event, "result", None)
+    is_lost = content and content.is_truncated and not content.is_stored
+    return None if event.step != step or is_lost else event
+
+
+def with_edit(prior: Prior, result: str | None) -> Prior:
+    """The outcome with the result that whoever forked has given it."""
+    if result is None:
+        return prior
+    return Prior(prior.origin, with_result(prior.outcome, result), is_edited=True)
+
+
+def with_result(outcome: Journaled, text: str) -> Journaled:
+    whole = text.encode()
+    content = Content(sha256(whole).hexdigest(), len(whole), text)
+    match outcome:
+        case ModelCallCompleted():
+            return msgspec.structs.replace(outcome, response=content, asks_for_tools=False)
+        case ToolCallCompleted():
+            return msgspec.structs.replace(outcome, result=content)
+        case ToolCallFailed() as failed:
+            return ToolCallCompleted(
+                step=failed.step,
+                attempt=failed.attempt,
+                call=failed.call,
+                tool=failed.tool,
+                result=content,
+                duration_ms=failed.duration_ms,
+                task=failed.task,
+            )

@@ -1,0 +1,121 @@
+"""What an execution had behind it at one of its versions: what a fork from there takes over.
+
+Called while a fork is prepared. Its one rule: only what had ended by then is past; a call that was under way
+is made again, a task that was begun is gone through again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from domain.execution.events import (
+    CallReused,
+    ExecutionEvents,
+    Journaled,
+    ModelCallCompleted,
+    ModelCallStarted,
+    StepReused,
+    TakenOver,
+    TaskReused,
+    TaskStarted,
+    ToolCallStarted,
+)
+from domain.execution.forks import Origin
+from domain.execution.state import Execution, StepStatus, evolve
+
+
+@dataclass(frozen=True)
+class Past:
+    """
+    state     the execution as it was
+    calls     every known outcome, oldest first
+    answered  by call, the version of its newest outcome
+    began     by task, the version at which it was first begun
+    """
+
+    state: Execution
+    calls: tuple[CallReused, ...]
+    answered: dict[str, int]
+    began: dict[str, int]
+
+    @property
+    def tasks(self) -> frozenset[str]:
+        """That had completed."""
+        return frozenset(self.state.outputs)
+
+    @property
+    def steps(self) -> tuple[str, ...]:
+        """That had completed."""
+        return tuple(name for name, step in self.state.steps.items() if step.status is StepStatus.COMPLETED)
+
+    def call(self, call: str) -> CallReused | None:
+        """The newest outcome of a call."""
+        return next((reused for reused in reversed(self.calls) if reused.call == call), None)
+
+    def taken_over(self) -> tuple[TakenOver, ...]:
+        """What a fork begins with: the calls and outputs of completed tasks, then the completed steps."""
+        calls = (call for call in self.calls if call.task in self.tasks)
+        tasks = (
+            TaskReused(step=name, task=task, output=self.state.outputs[task])
+            for name, step in self.state.definition.graph.items()
+            for task in step.crew.tasks
+            if task in self.tasks
+        )
+        return (*calls, *tasks, *(StepReused(step=step) for step in self.steps))
+
+
+def past_of(execution_id: str, events: Sequence[ExecutionEvents]) -> Past:
+    """The past that an execution's first events (version 1, 2, ...) add up to; at least one."""
+    state, began = Execution(), dict[str, int]()
+    for version, event in enumerate(events, 1):
+        state = evolve(state, event)
+        if isinstance(event, TaskStarted | TaskReused):
+            began.setdefault(event.task, version)
+    calls = [*outcomes(execution_id, events)]
+    answered = {call.call: version for version, call in calls}
+    return Past(state, tuple(call for _, call in calls), answered, began)
+
+
+def outcomes(execution_id: str, events: Iterable[ExecutionEvents]) -> Iterator[tuple[int, CallReused]]:
+    """The version and outcome of every call whose outcome is known, as a fork takes it over."""
+    agents: dict[str, str | None] = {}
+    for version, event in enumerate(events, 1):
+        match event:
+            case ModelCallStarted() | ToolCallStarted():
+                agents[event.call] = event.agent
+            case CallReused():
+                yield version, msgspec.structs.replace(event, attempt=0)
+            case _ if isinstance(event, Journaled):
+                origin = Origin(execution_id, version, event.call)
+                yield version, reused(event, origin, agent=agents.get(event.call))
+
+
+def reused(
+    outcome: Journaled,
+    origin: Origin,
+    *,
+    agent: str | None,
+    attempt: int = 0,
+    call: str = "",
+    is_edited: bool = False,
+) -> CallReused:
+    """The event of an outcome that is taken. call: its id in the fork, where that is another one."""
+    answer = outcome if isinstance(outcome, ModelCallCompleted) else None
+    paid = None if is_edited else answer
+    return CallReused(
+        step=outcome.step,
+        attempt=attempt,
+        call=call or outcome.call,
+        origin=origin,
+        task=outcome.task,
+        agent=agent,
+        model=answer.model if answer else None,
+        tool=None if isinstance(outcome, ModelCallCompleted) else outcome.tool,
+        is_edited=is_edited,
+        prompt_tokens=paid.prompt_tokens if paid else 0,
+        completion_tokens=paid.completion_tokens if paid else 0,
+        cost_usd=paid.cost_usd if paid else 0.0,
+    )
