@@ -97,7 +97,7 @@ class Fork:
         """The last version at which every task and call that is overridden can still be another."""
         begun = (self._whole.began[task] - 1 for task in self._overrides.tasks if task in self._whole.tasks)
         answered = (self._whole.answered[call] for call in self._overrides.calls)
-        return min(len(self._events), *begun, *answered)
+        return min((len(self._events), *begun, *answered))
 
     def _inputs(self, definition: Definition) -> dict[str, Json]:
         try:

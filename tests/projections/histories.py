@@ -15,12 +15,10 @@ import msgspec
 
 from domain.catalog import CATALOG, Model, PlantEntry, RemoveEntry, SetEntry, Template
 from domain.definition import Agent, Crew, Definition, Limits, Step, Task
-from domain.execution import (
-    EXECUTION,
-    RequestExecution,
-)
+from domain.execution import EXECUTION, ForkedFrom, RequestExecution
+from domain.execution.past import past_of
 from domain.message import Aggregate, Metadata, Recorded, tag_of
-from domain.registry import AnyCommand
+from domain.registry import AnyCommand, event_of
 from domain.workflow import WORKFLOW, ArchiveWorkflow, CreateWorkflow, PlantWorkflow, ReviseWorkflow
 from tests.projections.runners import MODELS, Runner
 
@@ -165,7 +163,26 @@ def history_of(
         chosen = dice.choice(working)
         if next(chosen, chosen) is chosen:
             working.remove(chosen)
+    for number in range(1, executions + 1, 4):
+        work_on_a_fork(history, f"e{number:05d}", dice)
     return history
+
+
+def work_on_a_fork(history: History, parent: str, dice: random.Random) -> None:
+    """A fork from anywhere in an execution, worked to its end on its parent's ground."""
+    recorded = [each for each in history.events if each.stream == f"execution-{parent}"]
+    at = dice.randint(1, len(recorded))
+    past = past_of(parent, [event_of(each) for each in recorded[:at]])  # type: ignore[misc]
+    original = past.state.request
+    assert original is not None
+    wish = request(f"{parent}f", original.definition, workflow_id=original.workflow_id)
+    fork = ForkedFrom(parent, at, tasks=tuple(past.tasks))
+    tenant = recorded[0].metadata.tenant
+    history.handle(
+        msgspec.structs.replace(wish, forked_from=fork, taken_over=past.taken_over()), tenant=tenant
+    )
+    for _ in Runner(history, f"{parent}f", dice, tenant).work():
+        pass
 
 
 def repeated(events: Sequence[Recorded], count: int, *, at_once: int = 200) -> Iterator[Recorded]:

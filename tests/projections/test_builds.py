@@ -133,8 +133,9 @@ async def test_verify_finds_each_row_that_was_tampered_with(read_db: ReadDatabas
     await caught_up(read_db, TWO, history)
 
     def tamper(session: Session) -> None:
-        session.execute("UPDATE execution_list_v1 SET status = 'LOST' WHERE execution_id = 'e00002'")
-        session.execute("DELETE FROM execution_list_v1 WHERE execution_id = 'e00003'")
+        table = f"execution_list_v{EXECUTION_LIST.version}"
+        session.execute(f"UPDATE {table} SET status = 'LOST' WHERE execution_id = 'e00002'")
+        session.execute(f"DELETE FROM {table} WHERE execution_id = 'e00003'")
 
     await read_db.write(tamper)
     answer = await verify(EXECUTION_LIST, read_db, history)

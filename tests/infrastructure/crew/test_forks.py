@@ -12,12 +12,13 @@ import pytest
 
 from application.forks import fork_execution
 from application.overrides import AgentOverride, CallOverride, Overrides, TaskOverride
-from domain.catalog import Model, PlantEntry
+from domain.catalog import Model, PlantEntry, Tool
 from domain.definition import Definition
 from domain.execution import (
     CallReused,
     ExecutionCompleted,
     ModelCallCompleted,
+    RescheduleStep,
     TaskStarted,
     ToolCallCompleted,
 )
@@ -82,6 +83,8 @@ async def house(engine: CrewAIEngine, model: ModelServer) -> AsyncIterator[Forks
     house = Forks()
     for name in (SMALL, LARGE):
         await house.commands.handle(PlantEntry(kind="models", entry=Model(name=name)), ME)
+    tool = Tool(name="calculator", description="Calculates", parameters={})
+    await house.commands.handle(PlantEntry(kind="tools", entry=tool), ME)
     async with house.running(house.dispatcher().run(), house.runner("r", engine).run()):
         await house.start("p", crew(), topic="tea")
         await house.run("p")
@@ -179,7 +182,7 @@ async def test_a_fork_that_begins_again_reuses_each_call_once(house: Forks, mode
     model.script(Turn(hangs=True))
     await house.commands.handle(fork_execution("f", "p", Overrides(), tenant="default", at=tool_answered), ME)
     await eventually(lambda: len(model.requests) == 1, 30)
-    house.lose("f")
+    await house.commands.handle(RescheduleStep(execution_id="f", step="crew", turn=1, reason="lost"), ME)
     fork = await house.run("f")
     assert len(reused(fork)) == 3
     assert len(model.requests) == 3
