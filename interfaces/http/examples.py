@@ -38,9 +38,9 @@ START_SAVED: dict[str, object] = {
 START_INLINE: dict[str, object] = {"definition": BLOG, "inputs": {"industry": "solar power"}}
 
 FORK: dict[str, object] = {
-    "at": 12,
+    "at": 2,
     "overrides": {
-        "agents": {"writer": {"model": "openai/gpt-4o"}},
+        "agents": {"writer": {"backstory": "A former judge of headlines"}},
         "tasks": {"write": {"description": "Write an article about them, with a headline"}},
     },
 }

@@ -45,7 +45,7 @@ class ForkExecution(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         tag=TAG,
         body=ForkExecution,
         is_body_optional=True,
-        examples={"another_model_and_prompt": FORK},
+        examples={"other_prompts": FORK},
         answer={201: Accepted},
         problems=(*COMMAND_PROBLEMS, *BODY_PROBLEMS, "not_found", "key_reused"),
         headers=COMMAND_HEADERS,
