@@ -35,6 +35,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     concurrency         steps that one runner process works on at once
     queues              that a runner takes steps from, separated by commas
     lease_s             after this without a heartbeat a step is given to another runner
+    max_streams         streams (SSE and WebSocket) that one API process keeps open at once
     log_queue           commands that may wait for the log before the API answers 503
     seed                plant the seeds at start-up
     files_dir           the folder that the tool read_file may read; empty: the tool refuses
@@ -56,6 +57,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     concurrency: Annotated[int, msgspec.Meta(ge=1, le=1_000)] = 20
     queues: Annotated[str, msgspec.Meta(pattern=QUEUES)] = "default"
     lease_s: Annotated[float, msgspec.Meta(ge=1, le=3_600)] = 30
+    max_streams: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 10_000
     log_queue: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 4_096
     seed: bool = True
     files_dir: str = ""

@@ -14,7 +14,7 @@ from litestar import Request
 from domain.errors import Unauthenticated
 from infrastructure.settings import Settings
 from interfaces.http.headers import accepts
-from interfaces.http.request import ApiRequest
+from interfaces.http.request import ApiRequest, Incoming
 from interfaces.problems import Refused
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
@@ -46,6 +46,27 @@ class Admission:
         if accept is not None and accept != "*/*":
             check_accept(accept, options.get(ANSWERS, ("application/json",)))
 
+    def admit_socket(self, socket: Incoming) -> bool:
+        """False: the token is still to come, in the first message. A browser can not send a header of its own
+        with a WebSocket, and asks nobody before it opens one: the page's origin is compared, token or not.
+
+        Raises as `admit` does.
+        """
+        host, origin = socket.header("host"), socket.header("origin")
+        if not self._token:
+            self._check_origin(host, origin)
+            return True
+        check_same_origin(host, origin)
+        authorization = socket.header("authorization")
+        if authorization is not None:
+            self._check_token(authorization)
+        return authorization is not None
+
+    def check_token(self, token: str) -> None:
+        """Raises `Unauthenticated`."""
+        if not hmac.compare_digest(token.encode(), self._token):
+            raise Unauthenticated("expected the token of this installation")
+
     def _check_token(self, authorization: str) -> None:
         scheme, _, token = authorization.partition(" ")
         given = token.strip().encode("latin-1")
@@ -57,8 +78,12 @@ class Admission:
             raise Refused(
                 "misdirected", f"Host is {host[:200]!r}; expected a name of this machine's loopback"
             )
-        if origin is not None and origin.lower() not in (f"http://{host}".lower(), f"https://{host}".lower()):
-            raise Refused("forbidden", f"Origin is {origin[:200]!r}; expected the origin of this API")
+        check_same_origin(host, origin)
+
+
+def check_same_origin(host: str | None, origin: str | None) -> None:
+    if origin is not None and origin.lower() not in (f"http://{host}".lower(), f"https://{host}".lower()):
+        raise Refused("forbidden", f"Origin is {origin[:200]!r}; expected the origin of this API")
 
 
 def host_name(host: str) -> str:

@@ -14,6 +14,7 @@ from litestar.datastructures import State
 from litestar.exceptions import HTTPException
 from litestar.middleware import DefineMiddleware
 
+from application.live_events import LiveEvents
 from interfaces.http import (
     catalog,
     contents,
@@ -24,6 +25,7 @@ from interfaces.http import (
     executions,
     forks,
     health,
+    sockets,
     usage,
     workflows,
 )
@@ -33,7 +35,6 @@ from interfaces.http.direct import Direct
 from interfaces.http.errors import on_error
 from interfaces.http.parts import Parts
 from interfaces.http.request import ApiRequest
-from interfaces.streams import LiveEvents
 
 ROUTES = (
     health.livez,
@@ -58,6 +59,8 @@ ROUTES = (
     contents.detail,
     events.stream_execution,
     events.stream_all,
+    sockets.all_events,
+    sockets.one_execution,
     *catalog.ROUTES,
     usage.list_all,
     documentation.page,
@@ -70,7 +73,7 @@ ROUTES = (
 def create_app(parts: Parts) -> Litestar:
     """The application; whoever runs it owns the parts and closes them afterwards."""
     admission = Admission(parts.settings)
-    live = LiveEvents(parts.read_log, parts.feed, parts.to_cloudevent)
+    live = LiveEvents(parts.read_log, parts.feed, limit=parts.settings.max_streams)
     return Litestar(
         route_handlers=ROUTES,
         middleware=[DefineMiddleware(Direct, parts=parts, admission=admission)],
@@ -78,7 +81,7 @@ def create_app(parts: Parts) -> Litestar:
         exception_handlers={Exception: on_error, HTTPException: on_error},
         request_class=ApiRequest,
         request_max_body_size=MAX_BODY_BYTES,
-        state=State({"live": live}),
+        state=State({"live": live, "server_sent": events.server_sent(parts.to_cloudevent)}),
         on_shutdown=[live.close],
         openapi_config=None,
         logging_config=None,

@@ -15,8 +15,8 @@ from litestar.exceptions import HTTPException
 
 from interfaces import problems
 from interfaces.http import headers
-from interfaces.http.request import ApiRequest
-from interfaces.problems import Refused
+from interfaces.http.request import ApiRequest, Incoming
+from interfaces.problems import Problem, Refused
 
 log = structlog.get_logger()
 
@@ -33,23 +33,25 @@ BY_STATUS = {
 
 def on_error(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     """The problem as a response."""
-    ours = cast("ApiRequest", request)
-    trace_id = headers.trace_id(ours.header("traceparent")) or os.urandom(16).hex()
     path = str(request.scope["path"])
     known = refusal_of(error, path, request.method) if isinstance(error, HTTPException) else error
-    problem = problems.problem_of(known, instance=path, trace_id=trace_id)
-    if problem.status >= 500:
-        report(error, problem)
+    problem, fields = problem_for(cast("ApiRequest", request), known)
     return Response(
         msgspec.json.encode(problem),
         status_code=problem.status,
         media_type=problems.MEDIA_TYPE,
-        headers={
-            "Cache-Control": "no-store",
-            "X-Content-Type-Options": "nosniff",
-            **problems.headers_of(known),
-        },
+        headers=fields,
     )
+
+
+def problem_for(request: Incoming, error: Exception) -> tuple[Problem, dict[str, str]]:
+    """The problem and the headers that go with it; a fault of ours is logged."""
+    trace_id = headers.trace_id(request.header("traceparent")) or os.urandom(16).hex()
+    problem = problems.problem_of(error, instance=str(request.scope["path"]), trace_id=trace_id)
+    if problem.status >= 500:
+        report(error, problem)
+    fields = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+    return problem, fields | problems.headers_of(error)
 
 
 def refusal_of(error: HTTPException, path: str, method: str) -> Exception:
@@ -68,7 +70,7 @@ def refusal_of(error: HTTPException, path: str, method: str) -> Exception:
             return Refused(code, error.detail)
 
 
-def report(error: Exception, problem: problems.Problem) -> None:
+def report(error: Exception, problem: Problem) -> None:
     """The stack of what is a fault of ours. What is away says so itself, once and not for every request."""
     fields = {"code": problem.code, "trace_id": problem.trace_id, "path": problem.instance}
     if problem.status == 500:

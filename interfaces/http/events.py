@@ -8,36 +8,25 @@ again from there it answers 204, at which an `EventSource` stops.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
-from typing import Annotated, cast
+from contextlib import suppress
+from typing import Annotated
 
 import msgspec
 from litestar import get
 from litestar.params import FromPath
 from litestar.types import ASGIApp, Receive, Scope, Send
 
-from domain.errors import KasalError, NotFound
+from application.following import Follower
+from application.live_events import Form
 from domain.message import Recorded
+from interfaces.http import streaming
 from interfaces.http.answers import Answer
-from interfaces.http.headers import header_fault
-from interfaces.http.identifiers import checked_id
 from interfaces.http.operation import operation
-from interfaces.http.queries import check_position, read_query
 from interfaces.http.request import ApiRequest
-from interfaces.http.subscriptions import AllEvents, ExecutionEvents, Subscription
-from interfaces.streams import (
-    RETRY_S,
-    TERMINAL_TAGS,
-    LiveEvents,
-    Watch,
-)
+from interfaces.http.streaming import EventsQuery, ExecutionEventsQuery, Opening
 
 TAG = "Events"
 MEDIA_TYPE = "text/event-stream"
-HEARTBEAT_S = 15.0
-STALLED_S = 60.0
-"""A client that takes nothing for so long is gone."""
 
 HEADERS = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
@@ -45,53 +34,68 @@ HEADERS = [
     (b"x-accel-buffering", b"no"),
     (b"x-content-type-options", b"nosniff"),
 ]
-OPENING = b"retry: 3000\n\n"
-HEARTBEAT = b": alive\n\n"
+OPENING = b"retry: 3000\n"
+HEARTBEAT = b": alive\n"
+"""Neither ends with an empty line: there is a client (httpx-sse) to which that is an event without data."""
+
+POSITION = b"id: %d\nevent: position\ndata: {}\n\n"
+"""To a client whose filter left out everything since its last event: where it would go on."""
+
 END = b"event: end\ndata: {}\n\n"
 """Has no id: a client that comes back names the last event."""
-
 
 CloudEvents = Annotated[
     str,
     msgspec.Meta(description="`id` is the position, `event` the CloudEvent's type, `data` the CloudEvent"),
 ]
 
-
-Begin = Annotated[
-    int,
-    msgspec.Meta(
-        ge=0,
-        le=2**63 - 1,
-        description="The position after which to begin; `Last-Event-ID` goes before it.",
-    ),
-]
-WithTokens = Annotated[
-    bool,
-    msgspec.Meta(description="Also pieces of model answers as they are made: `event: token`, without id."),
-]
+LINE_ENDS = (
+    (b"\n", b" "),
+    (b"\r", b" "),
+    ("\u0085".encode(), b"\\u0085"),
+    ("\u2028".encode(), b"\\u2028"),
+    ("\u2029".encode(), b"\\u2029"),
+)
+"""What ends a line, by the standard or to a client that knows Unicode; in JSON each has a spelling."""
 
 
-class EventsQuery(msgspec.Struct, frozen=True, kw_only=True):
-    """Where to begin. Without it: from the beginning for an execution, from now on for all events."""
+def one_line(document: bytes) -> bytes:
+    """The same JSON document without anything that a reader of lines might take for the end of one."""
+    for end, spelling in LINE_ENDS:
+        document = document.replace(end, spelling)
+    return document
 
-    after: Begin | None = None
+
+class Typed(msgspec.Struct, frozen=True):
+    """What the name of a server-sent event is taken from."""
+
+    type: str
 
 
-class ExecutionEventsQuery(EventsQuery, frozen=True, kw_only=True):
-    """Where to begin, and what besides."""
+def server_sent(to_cloudevent: Form) -> Form:
+    """`id` is the position, `event` the CloudEvent's type, `data` the CloudEvent."""
 
-    tokens: WithTokens = False
+    def written(recorded: Recorded) -> bytes:
+        data = to_cloudevent(recorded)
+        name = _typed.decode(data).type.encode()
+        return b"id: %d\nevent: %b\ndata: %b\n\n" % (recorded.position, name, one_line(data))
+
+    return written
+
+
+_typed = msgspec.json.Decoder(Typed)
 
 
 class EventStream:
     """The response: events as they come, a comment when none came, until the client or the stream ends."""
 
-    def __init__(self, opening: AbstractAsyncContextManager[Subscription]) -> None:
+    def __init__(self, opening: Opening, form: Form) -> None:
         self._opening = opening
+        self._form = form
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async with self._opening as subscription:
-            pouring = asyncio.create_task(pour(subscription, send))
+        async with self._opening as (follower, _):
+            pouring = asyncio.create_task(self._pour(follower, send))
             leaving = asyncio.create_task(left(receive))
             try:
                 await asyncio.wait({pouring, leaving}, return_when=asyncio.FIRST_COMPLETED)
@@ -102,19 +106,24 @@ class EventStream:
         if not pouring.cancelled() and (error := pouring.exception()):
             raise error
 
-
-async def pour(subscription: Subscription, send: Send) -> None:
-    await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
-    with suppress(TimeoutError):
-        await send_chunk(send, OPENING)
-        while not subscription.is_over:
-            await send_chunk(send, await subscription.next(HEARTBEAT_S) or HEARTBEAT)
-        await send_chunk(send, END if subscription.has_ended else HEARTBEAT)
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
+    async def _pour(self, follower: Follower, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
+        with suppress(TimeoutError):
+            await send_chunk(send, OPENING)
+            told = follower.at
+            while not follower.is_over:
+                frames = await follower.next(streaming.HEARTBEAT_S)
+                tokens = [b"event: token\ndata: %b\n\n" % one_line(each) for each in follower.take_tokens()]
+                chunk = b"".join([frame.written(self._form) for frame in frames] + tokens)
+                quiet = POSITION % follower.at if follower.at > told else HEARTBEAT
+                await send_chunk(send, chunk or quiet)
+                told = follower.at if frames or not chunk else told
+            await send_chunk(send, END if follower.has_ended else HEARTBEAT)
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 async def send_chunk(send: Send, chunk: bytes) -> None:
-    async with asyncio.timeout(STALLED_S):
+    async with asyncio.timeout(streaming.STALLED_S):
         await send({"type": "http.response.body", "body": chunk, "more_body": True})
 
 
@@ -133,15 +142,14 @@ async def left(receive: Receive) -> None:
         query=EventsQuery,
         answer={200: CloudEvents},
         media_types=(MEDIA_TYPE,),
-        problems=("malformed", "position_gone", "log_unavailable"),
+        problems=("malformed", "position_gone", "log_unavailable", "unavailable"),
         headers=("Last-Event-ID",),
     ),
 )
 async def stream_all(request: ApiRequest) -> ASGIApp:
-    """CloudEvents in the order of the log, each once, without a gap; it never ends by itself."""
-    after = place(request, read_query(request, EventsQuery).after)
-    head = await check_position(request, after or 0)
-    return EventStream(watching_all(live_of(request), head if after is None else after))
+    """CloudEvents in the order of the log, each once, without a gap; it never ends by itself. Filters narrow
+    it down; what they leave out still moves the place (`event: position`)."""
+    return EventStream(await streaming.open_all(request), form_of(request))
 
 
 @get(
@@ -153,64 +161,18 @@ async def stream_all(request: ApiRequest) -> ASGIApp:
         query=ExecutionEventsQuery,
         answer={200: CloudEvents, 204: None},
         media_types=(MEDIA_TYPE,),
-        problems=("malformed", "not_found", "position_gone", "log_unavailable"),
+        problems=("malformed", "not_found", "position_gone", "log_unavailable", "unavailable"),
         headers=("Last-Event-ID",),
     ),
 )
 async def stream_execution(request: ApiRequest, execution_id: FromPath[str]) -> ASGIApp:
-    """Its history, then what happens, without a gap; ends after its last event with `event: end`."""
-    query = read_query(request, ExecutionEventsQuery)
-    after = place(request, query.after) or 0
-    stream = f"execution-{checked_id('execution', execution_id)}"
-    events = await request.parts.read_log.read_stream(stream)
-    if not events:
-        raise NotFound(f"there is no execution {execution_id!r}")
-    await check_position(request, after or 0)
-    if events[-1].tag in TERMINAL_TAGS and after >= events[-1].position:
-        return Answer(204, b"")
-    return EventStream(watching_execution(request, events, after, with_tokens=query.tokens))
+    """Its history, then what happens, without a gap; ends after its last event with `event: end`. Pieces of
+    model answers come, when asked for, as `event: token`, without id."""
+    opening = await streaming.open_execution(request, execution_id)
+    return Answer(204, b"") if opening is None else EventStream(opening, form_of(request))
 
 
-def place(request: ApiRequest, after: int | None) -> int | None:
-    """Where to begin: after `Last-Event-ID`, else after what the query says."""
-    last_id = (request.header("last-event-id") or "").strip()
-    if not last_id:
-        return after
-    if not last_id.isascii() or not last_id.isdecimal() or len(last_id) > 18:
-        raise header_fault("Last-Event-ID", "expected the id of an event: a position in the log")
-    return int(last_id)
-
-
-def live_of(request: ApiRequest) -> LiveEvents:
-    return cast("LiveEvents", request.app.state["live"])
-
-
-@asynccontextmanager
-async def watching_all(live: LiveEvents, after: int) -> AsyncIterator[Subscription]:
-    with live.watch(None) as watch:
-        yield AllEvents(live, watch, after)
-
-
-@asynccontextmanager
-async def watching_execution(
-    request: ApiRequest, events: Sequence[Recorded], after: int, *, with_tokens: bool
-) -> AsyncIterator[Subscription]:
-    live = live_of(request)
-    with live.watch(events[0].stream) as watch:
-        pump = asyncio.create_task(pump_tokens(request, events[0].entity_id, watch)) if with_tokens else None
-        try:
-            yield ExecutionEvents(live, watch, events, after)
-        finally:
-            if pump is not None:
-                pump.cancel()
-                await asyncio.wait([pump])
-
-
-async def pump_tokens(request: ApiRequest, execution_id: str, watch: Watch) -> None:
-    """Pieces of model answers, for as long as they come; nothing depends on them."""
-    while True:
-        with suppress(KasalError, OSError):
-            async with request.parts.subscribe_tokens(request.tenant, execution_id) as pieces:
-                async for piece in pieces:
-                    watch.push_token(piece)
-        await asyncio.sleep(RETRY_S)
+def form_of(request: ApiRequest) -> Form:
+    """The same function for all clients, so that an event is written once."""
+    form: Form = request.app.state["server_sent"]
+    return form

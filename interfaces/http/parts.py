@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 
 from application.commands import CommandHandler
 from application.contents import Contents
+from application.live_events import LogReader
 from application.ports import Clock, EventFeed
 from domain.message import Recorded
 from infrastructure.settings import Settings
-from interfaces.streams import LogReader
 from projections.database import ReadDatabase
 
 Check = Callable[[], Awaitable[None]]

@@ -16,7 +16,7 @@ import msgspec
 from domain.errors import Fault, Invalid, LogUnavailable
 from interfaces.http.answers import Answer, etag
 from interfaces.http.headers import header_fault, is_unchanged
-from interfaces.http.request import ApiRequest
+from interfaces.http.request import ApiRequest, Incoming
 from interfaces.problems import Refused, malformed
 from projections.paging import DEFAULT_LIMIT, MAX_LIMIT, Document, Page
 from projections.positions import position_of, wait_for
@@ -60,7 +60,7 @@ class ListQuery(Query, frozen=True, kw_only=True):
 Q = TypeVar("Q", bound=msgspec.Struct)
 
 
-def read_query(request: ApiRequest, of: type[Q]) -> Q:
+def read_query(request: Incoming, of: type[Q]) -> Q:
     """The query parameters as a struct. Raises `Refused` (400) with every fault."""
     raw: bytes = request.scope["query_string"]
     if not raw:
@@ -126,7 +126,7 @@ async def reached(request: ApiRequest, names: Sequence[str], after: int | None) 
     return {"Kasal-Position": str(max(after or 0, at))}
 
 
-async def check_position(request: ApiRequest, position: int) -> int:
+async def check_position(request: Incoming, position: int) -> int:
     """The log's last position. Raises `Refused` (410) when it lies before the one that the client names."""
     head = await request.parts.read_log.head()
     if position > head:

@@ -24,6 +24,8 @@ from interfaces.http.parts import Parts
 
 GRACE_S = 10
 BACKLOG = 2048
+MAX_MESSAGE_BYTES = 16 * 1024
+"""Of what the client of a WebSocket may say: a token."""
 
 
 class Server(uvicorn.Server):
@@ -83,6 +85,9 @@ async def serve(installation: Installation, listener: socket.socket) -> None:
         proxy_headers=False,
         timeout_graceful_shutdown=GRACE_S,
         timeout_keep_alive=30,
+        ws="websockets-sansio",
+        ws_max_size=MAX_MESSAGE_BYTES,
+        ws_per_message_deflate=False,
     )
     server = Server(config)
     serving = asyncio.create_task(server.serve(sockets=[listener]))

@@ -108,7 +108,7 @@ async def test_a_position_that_the_log_does_not_have_is_gone(stack: Stack) -> No
 async def test_a_slow_client_gets_everything_all_the_same(
     stack: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("interfaces.streams.BUFFERED_EVENTS", 3)
+    monkeypatch.setattr("application.live_events.BUFFERED_EVENTS", 3)
     workflow_id = await stack.workflow()
     head = await stack.log.head()
     async with stream(stack.client, "/v1/events", after=head) as reader:
@@ -215,7 +215,7 @@ async def test_streams_outlive_nats(
 
 
 async def test_an_idle_stream_says_that_it_is_alive(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("interfaces.http.events.HEARTBEAT_S", 0.05)
+    monkeypatch.setattr("interfaces.http.streaming.HEARTBEAT_S", 0.05)
     started = await stack.execution()
     async with stream(stack.client, f"/v1/executions/{started['id']}/stream") as reader:
         await reader.take(2)

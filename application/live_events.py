@@ -1,10 +1,11 @@
-"""Events as they happen, for any number of clients: one follower of the feed, the log for everything else.
+"""Events as they happen, for any number of watchers: one follower of the feed, the log for everything else.
 
-Called by the routes that stream. Its one rule: a client sees each event once and in order. What is live only
-says that there is more; wherever a client does not follow on exactly (it begins, it was slow, the feed had a
-hole or is away), it reads the log from where it is.
+Called by the routes that stream and by the delivery of webhooks. Its one rule: a watcher sees each event once
+and in order. What is live only says that there is more; wherever a watcher does not follow on exactly (it
+begins, it was slow, the feed had a hole or is away), it reads the log from where it is.
 
-No client is ever cut for being slow: its buffer is bounded, and one that overflows is dropped for the log.
+A watcher that is slow is not cut: its buffer is bounded, and one that overflows is dropped for the log
+(docs/decisions/0006).
 """
 
 from __future__ import annotations
@@ -15,10 +16,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Protocol
 
-import msgspec
 import structlog
 
 from application.ports import EventFeed
+from application.workflow_index import WorkflowIndex
 from domain.errors import KasalError, Unavailable
 from domain.execution import ExecutionCancelled, ExecutionCompleted, ExecutionFailed
 from domain.message import Recorded, tag_of
@@ -34,6 +35,9 @@ TERMINAL_TAGS = frozenset(
     tag_of(event) for event in (ExecutionCompleted, ExecutionFailed, ExecutionCancelled)
 )
 
+Form = Callable[[Recorded], bytes]
+"""How an event is written for a kind of client."""
+
 
 class LogReader(Protocol):
     """The part of `EventLog` that streams read their history from."""
@@ -45,67 +49,42 @@ class LogReader(Protocol):
     async def head(self) -> int: ...
 
 
-class Typed(msgspec.Struct, frozen=True):
-    """What the name of a server-sent event is taken from."""
-
-    type: str
-
-
-LINE_ENDS = (
-    (b"\n", b" "),
-    (b"\r", b" "),
-    ("\u0085".encode(), b"\\u0085"),
-    ("\u2028".encode(), b"\\u2028"),
-    ("\u2029".encode(), b"\\u2029"),
-)
-"""What ends a line, by the standard or to a client that knows Unicode; in JSON each has a spelling."""
-
-
-def one_line(document: bytes) -> bytes:
-    """The same JSON document without anything that a reader of lines might take for the end of one."""
-    for end, spelling in LINE_ENDS:
-        document = document.replace(end, spelling)
-    return document
-
-
 class Frame:
-    """An event, and its bytes as a server-sent event: made once, for all the clients that want them."""
+    """An event, and its bytes in each form: made once, for all the clients that want them."""
 
-    __slots__ = ("_encode", "_recorded", "_sse", "position", "stream", "tag", "version")
+    __slots__ = ("_written", "recorded")
 
-    def __init__(self, recorded: Recorded, encode: Callable[[Recorded], bytes]) -> None:
-        self.position = recorded.position
-        self.stream = recorded.stream
-        self.version = recorded.version
-        self.tag = recorded.tag
-        self._recorded = recorded
-        self._encode = encode
-        self._sse: bytes | None = None
+    def __init__(self, recorded: Recorded) -> None:
+        self.recorded = recorded
+        self._written: dict[Form, bytes] = {}
 
-    @property
-    def sse(self) -> bytes:
-        """`id` is the position, `event` the CloudEvent's type, `data` the CloudEvent."""
-        if self._sse is None:
-            data = one_line(self._encode(self._recorded))
-            name = _typed.decode(data).type.encode()
-            self._sse = b"id: %d\nevent: %b\ndata: %b\n\n" % (self.position, name, data)
-        return self._sse
-
-
-_typed = msgspec.json.Decoder(Typed)
+    def written(self, form: Form) -> bytes:
+        found = self._written.get(form)
+        if found is None:
+            found = self._written[form] = form(self.recorded)
+        return found
 
 
 class Watch:
-    """What one client has not been sent yet. `is_behind`: the buffer does not follow on; read the log."""
+    """What one client has not been sent yet. `is_behind`: the buffer does not follow on; read the log.
 
-    def __init__(self) -> None:
+    wants  whether an event with a tag is for this client; others are passed over without waking it
+    """
+
+    def __init__(self, wants: Callable[[str], bool] | None = None) -> None:
         self.frames: deque[Frame] = deque()
         self.tokens: deque[bytes] = deque(maxlen=BUFFERED_TOKENS)
         self.is_behind = True
         self.is_closed = False
         self.bell = asyncio.Event()
+        self._wants = wants
+        self.passed = 0
 
     def push(self, frame: Frame) -> None:
+        """passed: the last position that was looked at, wanted or not."""
+        self.passed = frame.recorded.position
+        if self._wants is not None and not self._wants(frame.recorded.tag):
+            return
         if len(self.frames) >= BUFFERED_EVENTS:
             self.frames.clear()
             self.is_behind = True
@@ -114,7 +93,7 @@ class Watch:
 
     def push_token(self, piece: bytes) -> None:
         """Tokens are a courtesy: of more than `BUFFERED_TOKENS` unsent ones the oldest are forgotten."""
-        self.tokens.append(b"event: token\ndata: %b\n\n" % one_line(piece))
+        self.tokens.append(piece)
         self.bell.set()
 
     def close(self) -> None:
@@ -125,10 +104,13 @@ class Watch:
 class LiveEvents:
     """The one follower of this process. It follows only while somebody watches."""
 
-    def __init__(self, log: LogReader, feed: EventFeed, encode: Callable[[Recorded], bytes]) -> None:
+    def __init__(self, log: LogReader, feed: EventFeed, *, limit: int = 10_000) -> None:
+        """limit: watchers at once; one more is told to come again later."""
         self.log = log
+        self.workflows = WorkflowIndex(log)
         self._feed = feed
-        self._encode = encode
+        self._limit = limit
+        self._watching = 0
         self._of_all: set[Watch] = set()
         self._of_stream: defaultdict[str, set[Watch]] = defaultdict(set)
         self._following: asyncio.Task[None] | None = None
@@ -140,19 +122,24 @@ class LiveEvents:
     def is_following(self) -> bool:
         return self._following is not None
 
-    def frames(self, events: Iterable[Recorded]) -> list[Frame]:
-        return [Frame(recorded, self._encode) for recorded in events]
+    def check_room(self) -> None:
+        """Raises `Unavailable` while as many watch as may."""
+        if self._watching >= self._limit:
+            raise Unavailable(f"{self._limit} streams are open; expected fewer at once", retry_after_s=5)
 
     @contextmanager
-    def watch(self, stream: str | None) -> Iterator[Watch]:
-        """What is recorded from now on, of one stream or (None) of all."""
+    def watch(self, stream: str | None, wants: Callable[[str], bool] | None = None) -> Iterator[Watch]:
+        """What is recorded from now on, of one stream or (None) of all. Raises as `check_room` does."""
+        self.check_room()
         watches = self._of_all if stream is None else self._of_stream[stream]
-        watch = Watch()
+        watch = Watch(wants)
         watch.is_closed = self._is_closed
         watches.add(watch)
+        self._watching += 1
         try:
             yield watch
         finally:
+            self._watching -= 1
             watches.discard(watch)
             if stream is not None and not watches:
                 self._of_stream.pop(stream, None)
@@ -223,8 +210,12 @@ class LiveEvents:
         """Of events that follow on, those that were not delivered meanwhile."""
         new = [recorded for recorded in events if recorded.position > self._at]
         self._at = max(self._at, events[-1].position)
-        for frame in self.frames(new):
+        for frame in frames(new):
             for watch in self._of_all:
                 watch.push(frame)
-            for watch in self._of_stream.get(frame.stream, ()):
+            for watch in self._of_stream.get(frame.recorded.stream, ()):
                 watch.push(frame)
+
+
+def frames(events: Iterable[Recorded]) -> list[Frame]:
+    return [Frame(recorded) for recorded in events]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from interfaces.streams import one_line
+from interfaces.http.events import one_line
 
 
 def test_an_event_is_one_line_for_every_reader_and_the_same_document() -> None:
