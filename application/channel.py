@@ -25,6 +25,7 @@ from domain.execution import (
     StepStatus,
     TaskOutput,
 )
+from domain.execution.values import earlier_context
 
 MAX_REPLY_BYTES = 900_000
 """NATS carries 1 MiB."""
@@ -254,13 +255,11 @@ def done_tasks(execution: Execution, step: str) -> list[str]:
     """The step's tasks that a fork has taken over."""
     fork = execution.request.forked_from if execution.request else None
     taken = fork.tasks if fork else ()
-    return [task for task in execution.definition.graph[step].crew.tasks if task in taken]
+    return [task for task in execution.definition.tasks_of(step) if task in taken]
 
 
 def context_outputs(execution: Execution, step: str) -> dict[str, TaskOutput]:
     """Outputs of earlier steps that the step's tasks have as context, and of its own that are done."""
-    definition = execution.definition
-    own = definition.graph[step].crew.tasks
-    wanted = {name for task in own for name in definition.tasks[task].context or ()} - set(own)
+    wanted = earlier_context(execution.definition, step) - set(execution.steps[step].without)
     wanted.update(done_tasks(execution, step))
     return {name: output for name, output in execution.outputs.items() if name in wanted}

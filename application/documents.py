@@ -146,6 +146,9 @@ def faults_of(error: jsonschema.ValidationError, *base: str) -> Iterator[Fault]:
             for key in schema["required"]:
                 if is_object(error.instance) and key not in error.instance and repr(key) in error.message:
                     yield Fault(at + pointer(key), "is missing")
+        case "anyOf" if inner := closest(error):
+            for each in inner:
+                yield from faults_of(each, *base)
         case "anyOf":
             kinds = ", ".join(str(option.get("type", "an object of its own")) for option in schema["anyOf"])
             yield Fault(at, f"expected one of: {kinds}")
@@ -158,6 +161,21 @@ def faults_of(error: jsonschema.ValidationError, *base: str) -> Iterator[Fault]:
             yield Fault(at, f"{name} {shown(error.instance)} does not match {schema['pattern']}")
         case _:
             yield Fault(at, error.message if len(error.message) <= 300 else f"{error.message[:300]}…")
+
+
+def closest(error: jsonschema.ValidationError) -> list[jsonschema.ValidationError]:
+    """The faults within the one choice whose kind of value this is; () when there is none, or are several."""
+    options: dict[object, list[jsonschema.ValidationError]] = {}
+    for inner in error.context or ():
+        options.setdefault(inner.schema_path[0], []).append(inner)
+    near = [
+        faults for faults in options.values() if not any(is_of_other_kind(error, each) for each in faults)
+    ]
+    return near[0] if len(near) == 1 else []
+
+
+def is_of_other_kind(error: jsonschema.ValidationError, inner: jsonschema.ValidationError) -> bool:
+    return inner.validator in ("type", "const", "enum") and inner.absolute_path == error.absolute_path
 
 
 def shown(value: object) -> str:

@@ -12,11 +12,7 @@ from domain import graph
 from domain.catalog import Catalog
 from domain.definition import PLACEHOLDER, Definition, Task
 from domain.errors import Fault
-
-
-def pointer(*parts: str | int) -> str:
-    """`pointer("tasks", "a/b", 0)` is `/tasks/a~1b/0`."""
-    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in parts)
+from domain.flow_checks import flow_faults, pointer, unknown
 
 
 def definition_faults(definition: Definition, catalog: Catalog) -> tuple[Fault, ...]:
@@ -24,7 +20,7 @@ def definition_faults(definition: Definition, catalog: Catalog) -> tuple[Fault, 
     return (
         *agent_faults(definition, catalog),
         *task_faults(definition, catalog),
-        *step_faults(definition),
+        *flow_faults(definition, catalog),
         *crew_faults(definition),
         *placeholder_faults(definition),
     )
@@ -66,38 +62,12 @@ def task_faults(definition: Definition, catalog: Catalog) -> Iterator[Fault]:
         yield Fault("/tasks", f"the contexts of {', '.join(tangled)} form a cycle; expected none")
 
 
-def unknown(kind: str, name: str, known: Iterable[str], at: str) -> Fault:
-    return Fault(at, f"unknown {kind} {name!r}; expected one of: {', '.join(sorted(known))}")
-
-
-def step_faults(definition: Definition) -> Iterator[Fault]:
-    seen: dict[str, str] = {}
-    for name, step in definition.steps.items():
-        at = ("after", "all") if not isinstance(step.after, tuple) else ("after",)
-        for index, before in enumerate(step.predecessors):
-            if before not in definition.steps:
-                yield unknown("step", before, definition.steps, pointer("steps", name, *at, index))
-        for index, task in enumerate(step.crew.tasks):
-            where = pointer("steps", name, "crew", "tasks", index)
-            if task not in definition.tasks:
-                yield unknown("task", task, definition.tasks, where)
-            elif task in seen:
-                yield Fault(where, f"task {task!r} is already part of step {seen[task]!r}; expected it once")
-            seen[task] = name
-    if tangled := graph.cycle({name: step.predecessors for name, step in definition.steps.items()}):
-        yield Fault("/steps", f"the steps {', '.join(tangled)} wait for each other; expected no cycle")
-    for task in definition.tasks if definition.steps else ():
-        if task not in seen:
-            yield Fault(pointer("tasks", task), "is part of no step; expected a step that has it in its crew")
-
-
 def crew_faults(definition: Definition) -> Iterator[Fault]:
     """What CrewAI itself demands of one crew, and which outputs a task can see from its place in the
     graph."""
-    links = {name: step.predecessors for name, step in definition.graph.items()}
-    step_of = {task: name for name, step in definition.graph.items() for task in step.crew.tasks}
-    for name, step in definition.graph.items():
-        order = [task for task in step.crew.tasks if task in definition.tasks]
+    links, step_of = definition.links, definition.step_of_task
+    for name in definition.graph:
+        order = [task for task in definition.tasks_of(name) if task in definition.tasks]
         before = graph.ancestors(links, name)
         for index, task in enumerate(order):
             for place, other in enumerate(definition.tasks[task].context or ()):
@@ -145,3 +115,6 @@ def prompts(definition: Definition) -> Iterator[tuple[str, str]]:
     for name, task in definition.tasks.items():
         for field in ("description", "expected_output"):
             yield pointer("tasks", name, field), getattr(task, field)
+
+
+__all__ = ["definition_faults", "pointer"]

@@ -6,25 +6,12 @@ every field here is enforced by the runner or by `decide`; what is not a field i
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Literal
 
 import msgspec
 
-Json = Annotated[object, msgspec.Meta(description="any JSON value", extra_json_schema={})]
-"""Any JSON value, decoded."""
-
-Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_-]{0,63}$")]
-Title = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
-Text = Annotated[str, msgspec.Meta(min_length=1, max_length=20_000)]
-ModelName = Annotated[
-    str,
-    msgspec.Meta(pattern=r"^[a-z0-9_]+/[^\s\x00]{1,190}$", description="provider/model, as litellm has it"),
-]
-JsonSchema = dict[str, Json]
-
-PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_-]*)\}")
-"""`{ticket}` in a prompt stands for the input of that name (CrewAI's own pattern)."""
+from domain.steps import Crew, Join, Route, Router, Step
+from domain.terms import PLACEHOLDER, Json, JsonSchema, ModelName, Name, Text, Title
 
 SINGLE_STEP = "crew"
 """The name of the step of a document that gives no steps."""
@@ -64,31 +51,6 @@ class Task(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
     async_execution: bool = False
 
 
-class Crew(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """Tasks that one runner works through, in this order."""
-
-    tasks: Annotated[tuple[Name, ...], msgspec.Meta(min_length=1, max_length=100)]
-    process: Literal["sequential"] = "sequential"
-
-
-class AllOf(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The step waits for every one of these."""
-
-    all: Annotated[tuple[Name, ...], msgspec.Meta(min_length=1)]
-
-
-class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A node of the graph. Without `after` it begins at once; a list means all of them."""
-
-    crew: Crew
-    after: tuple[Name, ...] | AllOf = ()
-
-    @property
-    def predecessors(self) -> tuple[str, ...]:
-        """The steps that must be completed before this one begins."""
-        return self.after.all if isinstance(self.after, AllOf) else self.after
-
-
 class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """Bounds of an execution. max_attempts: how often a step may be begun when runners die under it,
     1..100."""
@@ -122,6 +84,25 @@ class Definition(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
         return self.steps or {SINGLE_STEP: Step(crew=Crew(tasks=tuple(self.tasks)))}
 
     @property
+    def links(self) -> dict[str, tuple[str, ...]]:
+        """Each step, and what it comes after: its `after`, and the routers that may lead to it."""
+        found = {name: dict.fromkeys(step.predecessors) for name, step in self.graph.items()}
+        for name, step in self.steps.items():
+            for target in step.router.targets if step.router else ():
+                found.get(target, {})[name] = None
+        return {name: tuple(before) for name, before in found.items()}
+
+    @property
+    def step_of_task(self) -> dict[str, str]:
+        """Each task of a crew, and the step that works on it."""
+        return {task: name for name in self.graph for task in self.tasks_of(name)}
+
+    def tasks_of(self, step: str) -> tuple[str, ...]:
+        """The tasks that a runner works on in a step; () for a step that no runner sees."""
+        crew = self.graph[step].crew
+        return crew.tasks if crew else ()
+
+    @property
     def models(self) -> tuple[str, ...]:
         """The model names that agents ask for, each once, in order."""
         return tuple(dict.fromkeys(a.model for a in self.agents.values() if a.model))
@@ -140,3 +121,25 @@ def execution_name(definition: Definition) -> str:
     roles = dict.fromkeys(definition.agents[task.agent].role.strip() for task in definition.tasks.values())
     full = " ".join(f"{definition.name}: {', '.join(roles)}".split())
     return full if len(full) <= 100 else full[:99].rstrip(" ,:") + "…"
+
+
+__all__ = [
+    "PLACEHOLDER",
+    "SINGLE_STEP",
+    "Agent",
+    "Crew",
+    "Definition",
+    "Join",
+    "Json",
+    "JsonSchema",
+    "Limits",
+    "ModelName",
+    "Name",
+    "Route",
+    "Router",
+    "Step",
+    "Task",
+    "Text",
+    "Title",
+    "execution_name",
+]

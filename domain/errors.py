@@ -8,7 +8,7 @@ KasalError
 ├── NotFound            no such workflow, execution, entry
 ├── KeyReused           an idempotency key came again with another request
 ├── TooLarge            an event or a body is beyond its bound
-├── GraphError          a walk over a graph was asked about a step that the graph lacks
+├── ConditionError      an expression can not be read, or not be worked out on the values at hand
 ├── Unauthenticated     no or wrong credentials
 ├── UnknownEvent        a stored tag that this release does not know: stop, never skip
 └── Unavailable         try again after `retry_after_s`; nothing was done
@@ -70,8 +70,12 @@ class TooLarge(KasalError):
     """Beyond its bound; the message names the bound in bytes."""
 
 
-class GraphError(KasalError):
-    """A step was named that the graph lacks."""
+class ConditionError(KasalError):
+    """An expression that can not be read, or not be worked out. column: 1.. of its text, or 0."""
+
+    def __init__(self, message: str, column: int = 0) -> None:
+        super().__init__(f"{message} (column {column})" if column else message)
+        self.column = column
 
 
 class Unauthenticated(KasalError):

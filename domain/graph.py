@@ -1,4 +1,4 @@
-"""Pure walks over a workflow's steps and tasks: cycles, ancestors, what is ready next.
+"""Pure walks over a workflow's steps and tasks: cycles, ancestors, last nodes.
 
 Called by `domain.checks` when a document is saved, and by the execution's `decide` while it runs. A graph is
 a mapping of each node to the nodes it comes after; its order is the order in which nodes were written.
@@ -6,24 +6,10 @@ a mapping of each node to the nodes it comes after; its order is the order in wh
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-from domain.errors import GraphError
+from collections.abc import Iterable, Mapping
 
 Graph = Mapping[str, tuple[str, ...]]
 """Node -> its predecessors."""
-
-
-def ready_nodes(graph: Graph, done: frozenset[str], begun: frozenset[str] = frozenset()) -> tuple[str, ...]:
-    """Nodes whose every predecessor is done and that are neither done nor begun, in graph order.
-
-    O(V + E); Kahn, CACM 5(11), 1962. Raises `GraphError` if `done` or `begun` names a node that the graph
-    lacks.
-    """
-    if unknown := (done | begun) - graph.keys():
-        raise GraphError(f"the graph has no step {sorted(unknown)[0]!r}")
-    settled = done | begun
-    return tuple(node for node, before in graph.items() if node not in settled and done.issuperset(before))
 
 
 def cycle(graph: Graph) -> tuple[str, ...]:
@@ -52,7 +38,8 @@ def ancestors(graph: Graph, node: str) -> frozenset[str]:
     return frozenset(found)
 
 
-def last_node(graph: Graph) -> str:
-    """The last node, in graph order, that no other comes after: the one whose output is the whole's."""
-    followed = {name for before in graph.values() for name in before}
-    return [node for node in graph if node not in followed][-1]
+def last_of(graph: Graph, nodes: Iterable[str]) -> str | None:
+    """The last, in graph order, of the given nodes that none of the others comes after; None of none."""
+    chosen = set(nodes)
+    followed = {before for node in chosen for before in ancestors(graph, node)}
+    return next((node for node in reversed(list(graph)) if node in chosen - followed), None)

@@ -13,10 +13,12 @@ from domain.execution import (
     ExecutionFailed,
     ExecutionRequested,
     Failure,
+    RouteChosen,
     StepCompleted,
     StepFailed,
     StepReused,
     StepScheduled,
+    StepSkipped,
     StepStarted,
     TaskOutput,
 )
@@ -29,13 +31,18 @@ from projections.tables import ReadTable, doc, key, number, text
 
 NAME = "execution_detail"
 REQUESTED = tag_of(ExecutionRequested)
-STEP_EVENTS = tags(StepScheduled, StepStarted, StepReused, StepCompleted, StepFailed)
+STEP_EVENTS = tags(
+    StepScheduled, StepSkipped, RouteChosen, StepStarted, StepReused, StepCompleted, StepFailed
+)
 ENDS = tags(ExecutionCompleted, ExecutionFailed, ExecutionCancelled)
 
 
 class StepRow(msgspec.Struct):
     """status: pending, scheduled, running, completed, failed, cancelled (had begun), skipped, or reused (of a
-    fork: it had completed in its past)."""
+    fork: it had completed in its past).
+
+    route  where a router led
+    """
 
     step: str
     status: str = "pending"
@@ -46,6 +53,7 @@ class StepRow(msgspec.Struct):
     started_at: str | None = None
     ended_at: str | None = None
     error: str | None = None
+    route: str | None = None
 
 
 class ExecutionDetail(ExecutionSummary, kw_only=True):
@@ -154,6 +162,11 @@ def change_step(row: ExecutionDetail, fact: Fact) -> None:
         case StepScheduled() as event:
             step = step_of(row, event.step)
             step.status, step.turn, step.scheduled_at = "scheduled", event.turn, fact.at
+        case StepSkipped() as event:
+            step_of(row, event.step).status = "skipped"
+        case RouteChosen() as event:
+            step = step_of(row, event.step)
+            step.status, step.ended_at, step.route = "completed", fact.at, event.then
         case StepStarted() as event:
             step = step_of(row, event.step)
             step.status, step.turn, step.attempt = "running", event.turn, event.attempt

@@ -18,6 +18,7 @@ from domain.execution import (
     ModelCallFailed,
     ModelCallStarted,
     Origin,
+    RouteChosen,
     StepCompleted,
     StepFailed,
     StepReused,
@@ -49,7 +50,7 @@ class Text(msgspec.Struct):
 class Entry(msgspec.Struct, kw_only=True):
     """A bar of the timeline.
 
-    kind      step (one attempt of it), task, model_call or tool_call
+    kind      step (one attempt of it), router, task, model_call or tool_call
     entry     its id within the execution
     status    running, completed, failed, interrupted: its attempt or execution ended before it did; or, of a
               fork, reused: it was not done, but taken from its past
@@ -71,6 +72,7 @@ class Entry(msgspec.Struct, kw_only=True):
     runner: str | None = None
     model: str | None = None
     tool: str | None = None
+    route: str | None = None
     started_at: str
     ended_at: str | None = None
     duration_ms: int | None = None
@@ -119,6 +121,8 @@ def fold(rows: Rows, fact: Fact) -> None:
         case StepStarted() as e:
             interrupt(rows, fact, e.step)
             begin(rows, fact, f"step:{e.step}:{e.attempt}", "step", e, runner=e.runner)
+        case RouteChosen() as e:
+            rows.put(ENTRIES, routed(e, fact))
         case TaskStarted() as e:
             begin(rows, fact, task_entry(e), "task", e, task=e.task, agent=e.agent)
         case ModelCallStarted() as e:
@@ -150,6 +154,23 @@ def fold(rows: Rows, fact: Fact) -> None:
             interrupt(rows, fact, e.step)
         case ExecutionCompleted() | ExecutionFailed() | ExecutionCancelled():
             interrupt(rows, fact)
+
+
+def routed(event: RouteChosen, fact: Fact) -> Entry:
+    return Entry(
+        execution_id=fact.entity_id,
+        tenant=fact.tenant,
+        entry=f"step:{event.step}:0",
+        kind="router",
+        status="completed",
+        step=event.step,
+        attempt=0,
+        route=event.then,
+        started_at=fact.at,
+        ended_at=fact.at,
+        duration_ms=0,
+        position=fact.position,
+    )
 
 
 def task_entry(event: TaskStarted | TaskCompleted | TaskFailed) -> str:

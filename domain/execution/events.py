@@ -69,11 +69,35 @@ class ExecutionRequested(Event, frozen=True, tag="execution.requested"):
 
 
 class StepScheduled(Event, frozen=True, tag="execution.step_scheduled"):
-    """The step may run now. turn: 1 the first time; more when it was scheduled again. reason: why again."""
+    """The step may run now.
+
+    turn     1 the first time; more when it was scheduled again. reason: why again
+    without  tasks of its context that had no output the first time, because their step was skipped or still
+             ran; the step never sees them, so that it runs the same whenever it runs again
+    """
 
     step: str
     turn: int
     reason: str | None = None
+    without: tuple[str, ...] = ()
+
+
+class StepSkipped(Event, frozen=True, tag="execution.step_skipped"):
+    """The step will not run: no router led to it, or everything that it comes after was skipped."""
+
+    step: str
+
+
+class RouteChosen(Event, frozen=True, tag="execution.route_chosen"):
+    """A router is done. then: the step that follows; when: the condition that held, None: `otherwise`.
+
+    seen  what the conditions looked at up to then, by path; of a long value the beginning
+    """
+
+    step: str
+    then: str
+    when: str | None = None
+    seen: dict[str, Json] = {}
 
 
 class StepStarted(Event, frozen=True, tag="execution.step_started"):
@@ -260,6 +284,8 @@ ExecutionEvents: TypeAlias = (
     | TaskReused
     | StepReused
     | StepScheduled
+    | StepSkipped
+    | RouteChosen
     | StepStarted
     | Progress
     | ExecutionCompleted

@@ -48,8 +48,9 @@ class Past:
 
     @property
     def steps(self) -> tuple[str, ...]:
-        """That had completed."""
-        return tuple(name for name, step in self.state.steps.items() if step.status is StepStatus.COMPLETED)
+        """That had completed; what is not a runner's work follows from them once more."""
+        done = (name for name, step in self.state.steps.items() if step.status is StepStatus.COMPLETED)
+        return tuple(name for name in done if self.state.definition.tasks_of(name))
 
     def call(self, call: str) -> CallReused | None:
         """The newest outcome of a call."""
@@ -60,8 +61,8 @@ class Past:
         calls = (call for call in self.calls if call.task in self.tasks)
         tasks = (
             TaskReused(step=name, task=task, output=self.state.outputs[task])
-            for name, step in self.state.definition.graph.items()
-            for task in step.crew.tasks
+            for name in self.state.definition.graph
+            for task in self.state.definition.tasks_of(name)
             if task in self.tasks
         )
         return (*calls, *tasks, *(StepReused(step=step) for step in self.steps))

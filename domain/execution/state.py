@@ -18,10 +18,12 @@ from domain.execution.events import (
     ModelCallCompleted,
     ModelCallFailed,
     ModelCallStarted,
+    RouteChosen,
     StepCompleted,
     StepFailed,
     StepReused,
     StepScheduled,
+    StepSkipped,
     StepStarted,
     TaskCompleted,
     TaskFailed,
@@ -53,12 +55,20 @@ class StepStatus(StrEnum):
     RUNNING = "running"
     COMPLETED = "completed"
     FAILED = "failed"
+    SKIPPED = "skipped"
+
+    @property
+    def is_settled(self) -> bool:
+        """The steps behind it need not wait for it any more."""
+        return self in (StepStatus.COMPLETED, StepStatus.SKIPPED)
 
 
 class StepState(msgspec.Struct, frozen=True):
-    """One step of the graph that was scheduled at least once.
+    """One step of the graph that was begun, or skipped.
 
     recorded  entries that the current attempt has reported
+    without   tasks of its context that it does not see
+    route     the step that a router leads to
     """
 
     status: StepStatus
@@ -67,6 +77,8 @@ class StepState(msgspec.Struct, frozen=True):
     attempt: int = 0
     runner: str = ""
     recorded: int = 0
+    without: tuple[str, ...] = ()
+    route: str = ""
 
 
 class Execution(msgspec.Struct, frozen=True):
@@ -110,13 +122,18 @@ def evolve(state: Execution, event: ExecutionEvents) -> Execution:
             return with_step(state, event.step, StepState(StepStatus.COMPLETED, turn=0))
         case StepScheduled():
             before = state.steps.get(event.step)
-            attempt = before.attempt if before else 0
-            return with_step(
-                state, event.step, StepState(StepStatus.SCHEDULED, turn=event.turn, attempt=attempt)
-            )
+            attempt, without = (before.attempt, before.without) if before else (0, event.without)
+            scheduled = StepState(StepStatus.SCHEDULED, turn=event.turn, attempt=attempt, without=without)
+            return with_step(state, event.step, scheduled)
+        case StepSkipped():
+            return with_step(state, event.step, StepState(StepStatus.SKIPPED, turn=0))
+        case RouteChosen():
+            routed = StepState(StepStatus.COMPLETED, turn=0, route=event.then)
+            return with_step(state, event.step, routed)
         case StepStarted():
+            without = state.steps[event.step].without
             running = StepState(
-                StepStatus.RUNNING, event.turn, event.delivery, event.attempt, runner=event.runner
+                StepStatus.RUNNING, event.turn, event.delivery, event.attempt, event.runner, without=without
             )
             return Execution(
                 Status.RUNNING, state.request, {**state.steps, event.step: running}, state.outputs
@@ -143,7 +160,7 @@ def evolve(state: Execution, event: ExecutionEvents) -> Execution:
 def recorded(state: Execution, step: str, status: StepStatus = StepStatus.RUNNING) -> Execution:
     """One more entry of the step's current attempt."""
     old = state.steps[step]
-    new = StepState(status, old.turn, old.delivery, old.attempt, old.runner, old.recorded + 1)
+    new = StepState(status, old.turn, old.delivery, old.attempt, old.runner, old.recorded + 1, old.without)
     return with_step(state, step, new)
 
 

@@ -61,7 +61,7 @@ class CrewBuilder:
         """The crew of the assignment's step. Raises `GaveUp` naming what can not be built."""
         document = self._assignment.definition
         tasks: dict[str, ReportedTask] = {}
-        for name in document.graph[self._assignment.step].crew.tasks:
+        for name in document.tasks_of(self._assignment.step):
             tasks[name] = self._task(name, document.tasks[name], tasks)
         return Crew(
             agents=[task.agent for task in tasks.values()],
@@ -112,9 +112,10 @@ class CrewBuilder:
         )
 
     def _earlier(self, task: definition.Task, built: Mapping[str, object]) -> str:
-        """The outputs of earlier steps that the task names as its context."""
-        names = [name for name in task.context or () if name not in built]
-        return str(DIVIDERS.join(self._assignment.outputs[name].text for name in names))
+        """The outputs of earlier steps that the task names as its context; a skipped step gave none."""
+        outputs = self._assignment.outputs
+        names = [name for name in task.context or () if name not in built and name in outputs]
+        return str(DIVIDERS.join(outputs[name].text for name in names))
 
     def _model(self, agent: definition.Agent, task: str) -> Model:
         name = agent.model or self._assignment.default_model

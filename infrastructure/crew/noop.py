@@ -18,7 +18,7 @@ class NoopEngine:
     async def run(self, assignment: Assignment, reporter: Reporter) -> StepCompleted | StepFailed:
         """See `CrewEngine.run`."""
         document, step, attempt = assignment.definition, assignment.step, assignment.attempt
-        for task in document.graph[step].crew.tasks:
+        for task in document.tasks_of(step):
             if task in assignment.done:
                 continue
             at: dict[str, Any] = {"step": step, "attempt": attempt, "task": task}

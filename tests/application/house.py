@@ -42,7 +42,7 @@ class PlainEngine:
 
     async def run(self, assignment: Assignment, reporter: Reporter) -> StepCompleted | StepFailed:
         step, attempt = assignment.step, assignment.attempt
-        for task in assignment.definition.graph[step].crew.tasks:
+        for task in assignment.definition.tasks_of(step):
             if self._before:
                 await self._before(assignment, task)
             await reporter.record(TaskStarted(step=step, attempt=attempt, task=task, agent="writer"))

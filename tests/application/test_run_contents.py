@@ -37,7 +37,7 @@ async def test_a_context_that_fits_no_message_reaches_the_step_whole(size_bytes:
     class Large(PlainEngine):
         async def run(self, assignment: Assignment, reporter: Reporter) -> StepCompleted | StepFailed:
             seen.update(assignment.outputs)
-            for name in assignment.definition.graph[assignment.step].crew.tasks:
+            for name in assignment.definition.tasks_of(assignment.step):
                 output = TaskOutput((name + "ü") * (size_bytes // 4))
                 done = TaskCompleted(step=assignment.step, attempt=1, task=name, output=output, duration_ms=1)
                 await reporter.record(done)
@@ -49,7 +49,7 @@ async def test_a_context_that_fits_no_message_reaches_the_step_whole(size_bytes:
     state = await house.state("x")
     assert state.status is Status.COMPLETED
     assert {name: len(output.text) for name, output in seen.items()} == {
-        name: len(name + "ü") * (size_bytes // 4) for name in state.definition.graph["first"].crew.tasks
+        name: len(name + "ü") * (size_bytes // 4) for name in state.definition.tasks_of("first")
     }
 
 

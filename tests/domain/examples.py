@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from domain.definition import Agent, AllOf, Crew, Definition, Limits, Step, Task
+from domain.definition import Agent, Crew, Definition, Join, Limits, Step, Task
 
 WRITER = Agent(role="Writer", goal="Write", backstory="Plain words", model="demo/small")
 
@@ -51,7 +51,7 @@ def diamond(max_attempts: int = 3) -> Definition:
             "first": Step(crew=Crew(tasks=("one",))),
             "left": Step(crew=Crew(tasks=("two",)), after=("first",)),
             "right": Step(crew=Crew(tasks=("three",)), after=("first",)),
-            "last": Step(crew=Crew(tasks=("four",)), after=AllOf(all=("left", "right"))),
+            "last": Step(crew=Crew(tasks=("four",)), after=Join(all=("left", "right"))),
         },
         limits=Limits(max_attempts=max_attempts),
     )

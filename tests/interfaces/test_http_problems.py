@@ -77,7 +77,7 @@ async def test_an_event_that_is_too_large_is_refused(client: httpx.AsyncClient) 
 
 def test_every_error_that_a_client_can_cause_has_its_own_problem() -> None:
     known = {kind for kind, _ in CODES}
-    inner = {errors.GraphError, errors.UnknownEvent}
+    inner = {errors.ConditionError, errors.UnknownEvent}
     assert {*all_errors(errors.KasalError)} - {errors.KasalError} <= known | inner
     assert {code for _, code in CODES} <= KINDS.keys()
 

@@ -86,7 +86,7 @@ class Runner:
         if not state.is_open:
             return
         attempt, recorded = state.steps[name].attempt, 0
-        for entries in self._reports(name, attempt, state.definition.graph[name].crew.tasks):
+        for entries in self._reports(name, attempt, state.definition.tasks_of(name)):
             if self._dice.random() < 0.02:
                 return
             report = RecordProgress(

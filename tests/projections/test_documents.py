@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from domain.catalog import Model, Template
+from domain.definition import Crew, Route, Router, Step
 from domain.errors import NotFound
 from domain.execution import (
     CancelExecution,
@@ -153,6 +154,24 @@ async def test_a_failure_names_its_step_and_skips_the_rest(story: Story) -> None
     assert (failed["status"], failed["error"]) == ("FAILED", "no answer")
     assert failed["failure"] == {"code": "model_error", "message": "no answer", "task": "research"}
     assert [step["status"] for step in failed["steps"]] == ["failed", "skipped", "skipped"]
+
+
+async def test_a_route_shows_where_it_led_and_what_was_skipped(story: Story) -> None:
+    steps = {
+        "route": Step(router=Router((Route("inputs.industry == 'shipping'", "b"),), otherwise="a")),
+        "a": Step(crew=Crew(("research",))),
+        "b": Step(crew=Crew(("write", "edit"))),
+    }
+    story.history = History()
+    story.history.handle(request("e1", msgspec.structs.replace(definition(), steps=steps)))
+    detail = await story.read()
+    assert [(step["status"], step["route"]) for step in detail["steps"]] == [
+        ("completed", "b"),
+        ("skipped", None),
+        ("scheduled", None),
+    ]
+    [entry] = await story.timeline()
+    assert (entry["kind"], entry["route"], entry["status"]) == ("router", "b", "completed")
 
 
 async def test_cancelling_ends_what_was_under_way(story: Story) -> None:

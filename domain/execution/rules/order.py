@@ -1,33 +1,86 @@
-"""Which step comes when: what is ready, and what follows when a step is through.
+"""Which step comes when: what can begin, what is skipped, and the end when nothing is left.
 
-Used by the rules beside it.
+Used by the rules beside it whenever a step has come to its end. Its one rule: a step is settled when it is
+completed or skipped; the same settled steps always lead to the same events, in the document's order.
 """
 
 from __future__ import annotations
 
-from domain import graph
-from domain.execution.events import ExecutionCompleted, ExecutionEvents, StepScheduled
-from domain.execution.state import Execution, StepStatus
+from collections.abc import Sequence
+
+from domain.definition import Definition
+from domain.execution.events import (
+    ExecutionCompleted,
+    ExecutionEvents,
+    StepScheduled,
+    StepSkipped,
+)
+from domain.execution.rules.routing import route
+from domain.execution.state import Execution, StepStatus, evolve
+from domain.execution.values import missing_context, whole_output
 
 
 def after_step(state: Execution) -> tuple[ExecutionEvents, ...]:
-    """The steps that can run now; the execution's end when none is left."""
-    if any(step not in done_steps(state) for step in state.definition.graph):
-        return scheduled(state)
-    last = graph.last_node(links(state))
-    task = state.definition.graph[last].crew.tasks[-1]
-    return (ExecutionCompleted(output=state.outputs[task]),)
+    """Everything that follows now, to the execution's end when no step is left. O(steps * depth)."""
+    events: list[ExecutionEvents] = []
+    routers, found = routers_of(state.definition), True
+    while found and state.is_open:
+        found = False
+        for step in state.definition.graph:
+            for event in begin(state, step, routers.get(step, ())):
+                state, found = evolve(state, event), True
+                events.append(event)
+    if state.is_open and all(is_settled(state, step) for step in state.definition.graph):
+        events.append(ExecutionCompleted(output=whole_output(state)))
+    return tuple(events)
 
 
-def scheduled(state: Execution) -> tuple[StepScheduled, ...]:
-    """A first turn for every step that has become ready."""
-    ready = graph.ready_nodes(links(state), done_steps(state), frozenset(state.steps))
-    return tuple(StepScheduled(step=step, turn=1) for step in ready)
+def begin(state: Execution, step: str, routers: Sequence[str]) -> tuple[ExecutionEvents, ...]:
+    """The beginning of a step that was not begun; () while it has to wait, or after the execution's end."""
+    if step in state.steps or not state.is_open:
+        return ()
+    match is_reached(state, step, routers):
+        case None:
+            return ()
+        case False:
+            return (StepSkipped(step=step),)
+    node = state.definition.graph[step]
+    if node.router is not None:
+        return (route(state, step, node.router),)
+    return (StepScheduled(step=step, turn=1, without=missing_context(state, step)),)
 
 
-def done_steps(state: Execution) -> frozenset[str]:
-    return frozenset(name for name, step in state.steps.items() if step.status is StepStatus.COMPLETED)
+def is_reached(state: Execution, step: str, routers: Sequence[str]) -> bool | None:
+    """Whether the step can run (True) or never will (False); None while that is not settled.
+
+    Of the `routers` that name it, all are settled and one leads here. Of `after`: `all` are settled and at
+    least one is completed; or `any` one is completed.
+    """
+    node = state.definition.graph[step]
+    if not all(is_settled(state, name) for name in routers):
+        return None
+    if routers and not any(state.steps[name].route == step for name in routers):
+        return False
+    if not node.predecessors:
+        return True
+    has_run = any(is_completed(state, name) for name in node.predecessors)
+    if all(is_settled(state, name) for name in node.predecessors):
+        return has_run
+    return True if node.is_any and has_run else None
 
 
-def links(state: Execution) -> graph.Graph:
-    return {name: step.predecessors for name, step in state.definition.graph.items()}
+def routers_of(definition: Definition) -> dict[str, list[str]]:
+    """Each step that routers may lead to, and those routers."""
+    found: dict[str, list[str]] = {}
+    for name, node in definition.graph.items():
+        for target in node.router.targets if node.router else ():
+            found.setdefault(target, []).append(name)
+    return found
+
+
+def is_settled(state: Execution, step: str) -> bool:
+    return step in state.steps and state.steps[step].status.is_settled
+
+
+def is_completed(state: Execution, step: str) -> bool:
+    return step in state.steps and state.steps[step].status is StepStatus.COMPLETED

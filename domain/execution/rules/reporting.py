@@ -55,6 +55,6 @@ def outcome(state: Execution, command: RecordProgress, entry: Progress) -> tuple
 
 
 def check_outputs(state: Execution, step: str) -> None:
-    missing = [task for task in state.definition.graph[step].crew.tasks if task not in state.outputs]
+    missing = [task for task in state.definition.tasks_of(step) if task not in state.outputs]
     if missing:
         raise Rejected(f"StepCompleted is not allowed: task {missing[0]!r} has no output")

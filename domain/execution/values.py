@@ -1,0 +1,53 @@
+"""What steps have given: as the output of the whole, and as a value that conditions speak of.
+
+Used by the rules and by the command channel. Its one rule: a step that was skipped gives an object without
+fields.
+"""
+
+from __future__ import annotations
+
+from domain import graph
+from domain.definition import Definition
+from domain.execution.events import TaskOutput
+from domain.execution.state import Execution, StepStatus
+from domain.terms import Json
+
+
+def output_of(state: Execution, step: str) -> TaskOutput | None:
+    """What a step gave: of a crew the output of its last task; None of a step that has none, or none yet."""
+    if (known := state.steps.get(step)) is None or known.status is not StepStatus.COMPLETED:
+        return None
+    tasks = state.definition.tasks_of(step)
+    return state.outputs.get(tasks[-1]) if tasks else None
+
+
+def whole_output(state: Execution) -> TaskOutput:
+    """Of the last step, in the document's order, that gave one and that no other such step comes after."""
+    outputs = {step: output for step in state.definition.graph if (output := output_of(state, step))}
+    last = graph.last_of(state.definition.links, outputs)
+    return outputs[last] if last is not None else TaskOutput("")
+
+
+def value_of(state: Execution, step: str) -> Json:
+    """A step as conditions see it: the instance of its schema, else `{text}`; `{}` when it was skipped."""
+    output = output_of(state, step)
+    if output is None:
+        return {}
+    return {"text": output.text} if output.structured is None else output.structured
+
+
+def names_of(state: Execution) -> dict[str, Json]:
+    """What conditions can speak of: the inputs, and every settled step."""
+    inputs = state.request.inputs if state.request else {}
+    steps = {step: value_of(state, step) for step in state.steps}
+    return {**steps, "inputs": inputs, "steps": steps}
+
+
+def earlier_context(definition: Definition, step: str) -> set[str]:
+    """The tasks of earlier steps whose outputs the step's tasks are to see."""
+    own = definition.tasks_of(step)
+    return {name for task in own for name in definition.tasks[task].context or ()} - set(own)
+
+
+def missing_context(state: Execution, step: str) -> tuple[str, ...]:
+    return tuple(sorted(earlier_context(state.definition, step) - state.outputs.keys()))

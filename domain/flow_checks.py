@@ -1,0 +1,127 @@
+"""Checks of a document's steps: their kinds, what they wait for, where routers lead, what conditions mean.
+
+Called by `domain.checks`. Its one rule: a fault names the field by JSON pointer (RFC 6901) and says what was
+expected there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from domain import graph
+from domain.catalog import Catalog
+from domain.conditions import Type, check, object_of, parse, type_of_schema
+from domain.conditions.syntax import RESERVED
+from domain.conditions.types import TEXT
+from domain.definition import Definition
+from domain.errors import ConditionError, Fault
+from domain.steps import KINDS, Join, Router, Step
+
+ROOTS = ("inputs", "steps")
+"""Names of an expression that are no step's: a step called so is reached as `steps.inputs`."""
+
+
+def pointer(*parts: str | int) -> str:
+    """`pointer("tasks", "a/b", 0)` is `/tasks/a~1b/0`."""
+    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in parts)
+
+
+def unknown(kind: str, name: str, known: Iterable[str], at: str) -> Fault:
+    return Fault(at, f"unknown {kind} {name!r}; expected one of: {', '.join(sorted(known))}")
+
+
+def flow_faults(definition: Definition, catalog: Catalog) -> Iterator[Fault]:
+    for name, step in definition.steps.items():
+        yield from kind_faults(name, step)
+        yield from after_faults(definition, name, step)
+        if step.router is not None:
+            yield from router_faults(definition, catalog, name, step.router)
+    yield from placing_faults(definition)
+    if tangled := graph.cycle(definition.links):
+        yield Fault("/steps", f"the steps {', '.join(tangled)} wait for each other; expected no cycle")
+
+
+def kind_faults(name: str, step: Step) -> Iterator[Fault]:
+    if len(step.kinds) != 1:
+        found = f"has {' and '.join(step.kinds)}" if step.kinds else "has no kind"
+        yield Fault(pointer("steps", name), f"{found}; expected exactly one of: {', '.join(KINDS)}")
+
+
+def after_faults(definition: Definition, name: str, step: Step) -> Iterator[Fault]:
+    at: tuple[str, ...] = ("steps", name, "after")
+    if isinstance(step.after, Join):
+        if (step.after.all is None) == (step.after.any is None):
+            yield Fault(pointer(*at), "expected either all or any")
+        at = (*at, "any" if step.is_any else "all")
+    for index, before in enumerate(step.predecessors):
+        if before not in definition.steps:
+            yield unknown("step", before, definition.steps, pointer(*at, index))
+
+
+def placing_faults(definition: Definition) -> Iterator[Fault]:
+    """Every task is part of exactly one step."""
+    seen: dict[str, str] = {}
+    for name in definition.steps:
+        for index, task in enumerate(definition.tasks_of(name)):
+            where = pointer("steps", name, "crew", "tasks", index)
+            if task not in definition.tasks:
+                yield unknown("task", task, definition.tasks, where)
+            elif task in seen:
+                yield Fault(where, f"task {task!r} is already part of step {seen[task]!r}; expected it once")
+            seen[task] = name
+    for task in definition.tasks if definition.steps else ():
+        if task not in seen:
+            yield Fault(pointer("tasks", task), "is part of no step; expected a step that has it in its crew")
+
+
+def router_faults(definition: Definition, catalog: Catalog, name: str, router: Router) -> Iterator[Fault]:
+    at = ("steps", name, "router")
+    ends = [("routes", index, "then", route.then) for index, route in enumerate(router.routes)]
+    for *where, target in [*ends, *([("otherwise", router.otherwise)] if router.otherwise else [])]:
+        if target not in definition.steps:
+            yield unknown("step", str(target), definition.steps, pointer(*at, *where))
+    names = names_before(definition, catalog, name)
+    for index, route in enumerate(router.routes):
+        yield from condition_faults(route.when, names, pointer(*at, "routes", index, "when"))
+
+
+def condition_faults(text: str, names: Mapping[str, Type], at: str) -> Iterator[Fault]:
+    try:
+        node = parse(text)
+    except ConditionError as error:
+        yield Fault(at, str(error))
+        return
+    for fault in check(node, names).faults:
+        yield Fault(at, fault)
+
+
+def names_before(definition: Definition, catalog: Catalog, step: str) -> dict[str, Type]:
+    """What an expression of a step can speak of: the inputs, and the outputs of the steps before it."""
+    before = graph.ancestors(definition.links, step)
+    steps = {
+        name: type_of_step(definition, catalog, name)
+        for name, earlier in definition.steps.items()
+        if name in before and has_output(earlier)
+    }
+    inputs = {name: type_of_schema(schema) for name, schema in definition.inputs.items()}
+    plain = {name: type for name, type in steps.items() if is_plain(name)}
+    return {**plain, "inputs": object_of(inputs), "steps": object_of(steps)}
+
+
+def is_plain(step: str) -> bool:
+    """Whether a step's name can stand in an expression as it is."""
+    return step.isidentifier() and step not in ROOTS and step not in RESERVED
+
+
+def has_output(step: Step) -> bool:
+    return step.router is None
+
+
+def type_of_step(definition: Definition, catalog: Catalog, name: str) -> Type:
+    """Of a crew: the object that its last task's schema describes, else `{text}`."""
+    tasks = definition.tasks_of(name)
+    task = definition.tasks.get(tasks[-1]) if tasks else None
+    if task is None or task.output_schema is None:
+        return object_of({"text": TEXT})
+    known = catalog.schemas.get(task.output_schema)
+    return type_of_schema(definition.schemas.get(task.output_schema) or (known.schema if known else None))

@@ -1,0 +1,82 @@
+"""The steps of a workflow: what each kind is told, and what it waits for.
+
+Part of the document (`domain.definition`). Its one rule: a crew is the only kind that a runner works on; the
+others are decided by the execution itself.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+
+from domain.terms import Condition, Name
+
+Names = Annotated[tuple[Name, ...], msgspec.Meta(min_length=1, max_length=200)]
+
+
+class Crew(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Tasks that one runner works through, in this order."""
+
+    tasks: Annotated[tuple[Name, ...], msgspec.Meta(min_length=1, max_length=100)]
+    process: Literal["sequential"] = "sequential"
+
+
+class Route(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """when: an expression over inputs and the outputs of earlier steps. then: the step that follows."""
+
+    when: Condition
+    then: Name
+
+
+class Router(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """The first route whose condition holds is taken; the steps that the others name are skipped.
+
+    otherwise  the step that follows when none holds; left out: the execution fails and says what it saw
+    """
+
+    routes: Annotated[tuple[Route, ...], msgspec.Meta(min_length=1, max_length=50)]
+    otherwise: Name | None = None
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """Every step that the router may lead to, each once, in order."""
+        last = () if self.otherwise is None else (self.otherwise,)
+        return tuple(dict.fromkeys((*(route.then for route in self.routes), *last)))
+
+
+class Join(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What a step waits for: `all` of some steps, or `any` of them; one of the two is given."""
+
+    all: Names | None = None
+    any: Names | None = None
+
+
+class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A node of the graph, of exactly one kind. Without `after` it begins at once, or when a router leads to
+    it; a list means all of them."""
+
+    crew: Crew | None = None
+    router: Router | None = None
+    after: tuple[Name, ...] | Join = ()
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The kinds that are given; exactly one in a document that passed its checks."""
+        return tuple(kind for kind in KINDS if getattr(self, kind) is not None)
+
+    @property
+    def predecessors(self) -> tuple[str, ...]:
+        """The steps of `after`, in order."""
+        if isinstance(self.after, Join):
+            return self.after.all or self.after.any or ()
+        return self.after
+
+    @property
+    def is_any(self) -> bool:
+        """The first of its predecessors that is completed lets it begin."""
+        return isinstance(self.after, Join) and self.after.any is not None
+
+
+KINDS = tuple(field for field in Step.__struct_fields__ if field != "after")
+"""The kinds of steps, as the document names them."""

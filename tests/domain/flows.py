@@ -1,0 +1,90 @@
+"""Flows for tests: documents of steps, and executions of them that are worked by hand."""
+
+from __future__ import annotations
+
+from domain.catalog import Catalog, Model, Schema
+from domain.checks import definition_faults
+from domain.definition import Crew, Definition, Join, JsonSchema, Route, Router, Step, Task
+from domain.execution import (
+    EXECUTION,
+    RecordProgress,
+    RequestExecution,
+    StartStep,
+    StepCompleted,
+    StepStatus,
+    TaskCompleted,
+    TaskOutput,
+)
+from domain.message import Event
+from tests.domain.examples import WRITER
+
+RISK: JsonSchema = {
+    "type": "object",
+    "properties": {"score": {"type": "number"}, "level": {"type": "string", "enum": ["low", "high"]}},
+    "required": ["score"],
+}
+CATALOG = Catalog(models={"demo/small": Model(name="demo/small")}, schemas={"Risk": Schema("Risk", RISK)})
+
+
+def crew(task: str, after: tuple[str, ...] | Join = ()) -> Step:
+    return Step(crew=Crew(tasks=(task,)), after=after)
+
+
+def router(*routes: tuple[str, str], otherwise: str | None = None, after: tuple[str, ...] = ()) -> Step:
+    return Step(router=Router(tuple(Route(when, then) for when, then in routes), otherwise), after=after)
+
+
+def flow(**steps: Step) -> Definition:
+    """A document of these steps; the task of a crew is called as its step, `risk` gives a Risk."""
+    names = [task for step in steps.values() if step.crew for task in step.crew.tasks]
+    tasks = {
+        name: Task(
+            description="Do",
+            expected_output="done",
+            agent="writer",
+            output_schema="Risk" if name == "risk" else None,
+        )
+        for name in names
+    }
+    return Definition(
+        name="Flow",
+        agents={"writer": WRITER},
+        tasks=tasks,
+        steps=steps,
+        inputs={"vip": {"type": "boolean", "default": False}},
+        schemas={"Risk": RISK},
+    )
+
+
+class Run:
+    """An execution of a flow, worked by hand: each step is run when it is told to."""
+
+    def __init__(self, definition: Definition, vip: bool = False) -> None:
+        assert definition_faults(definition, CATALOG) == ()
+        self.state = EXECUTION.initial
+        self.events: list[Event] = []
+        self.send(
+            RequestExecution(
+                execution_id="x", name="x", definition=definition, inputs={"vip": vip}, models={}
+            )
+        )
+
+    def send(self, command: RequestExecution | StartStep | RecordProgress) -> list[Event]:
+        events = EXECUTION.decide(self.state, command)
+        for event in events:
+            self.state = EXECUTION.evolve(self.state, event)
+        self.events += events
+        return list(events)
+
+    def run(self, step: str, **structured: object) -> list[Event]:
+        """Runs a scheduled step to its end; returns what followed from that."""
+        turn = self.state.steps[step].turn
+        self.send(StartStep(execution_id="x", step=step, turn=turn, delivery=1, runner="r"))
+        output = TaskOutput(f"{step} done", structured or None)
+        done = TaskCompleted(step=step, attempt=1, task=step, output=output, duration_ms=1)
+        end = StepCompleted(step=step, attempt=1)
+        report = RecordProgress(execution_id="x", step=step, attempt=1, after=0, entries=(done, end))
+        return self.send(report)[2:]
+
+    def statuses(self) -> dict[str, StepStatus]:
+        return {name: step.status for name, step in self.state.steps.items()}
