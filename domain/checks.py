@@ -117,4 +117,4 @@ def prompts(definition: Definition) -> Iterator[tuple[str, str]]:
             yield pointer("tasks", name, field), getattr(task, field)
 
 
-__all__ = ["definition_faults", "pointer"]
+__all__ = ["definition_faults", "pointer", "unknown"]

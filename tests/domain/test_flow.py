@@ -8,14 +8,18 @@ import pytest
 from domain.checks import definition_faults
 from domain.definition import Crew, Definition, Join, Route, Router, Step, Task
 from domain.execution import (
+    EXECUTION,
     ExecutionCompleted,
     ExecutionFailed,
+    RequestExecution,
     RouteChosen,
+    StepReused,
     StepScheduled,
     StepSkipped,
     StepStatus,
     TaskOutput,
 )
+from domain.execution.past import past_of
 from tests.domain.flows import CATALOG, Run, crew, flow, router
 
 
@@ -197,3 +201,20 @@ def test_a_long_flow_of_routers_comes_to_its_end_in_one_decision() -> None:
 def test_a_fault_of_the_flow_names_its_field(steps: dict[str, Step], at: str, says: str) -> None:
     faults = {fault.pointer: fault.message for fault in definition_faults(flow(**steps), CATALOG)}
     assert says in faults[at]
+
+
+def test_a_fork_chooses_its_way_again() -> None:
+    run = Run(branching())
+    run.run("risk", score=0.9)
+    past = past_of("x", run.events)  # type: ignore[arg-type]
+    assert past.taken_over()[-1] == StepReused(step="risk")
+    fork = RequestExecution(
+        execution_id="y",
+        name="fork",
+        definition=run.state.definition,
+        inputs={},
+        models={},
+        taken_over=past.taken_over(),
+    )
+    begun = EXECUTION.decide(EXECUTION.initial, fork)
+    assert [type(event) for event in begun[-3:]] == [RouteChosen, StepSkipped, StepScheduled]
