@@ -121,23 +121,14 @@ def evolve(state: Execution, event: ExecutionEvents) -> Execution:
         case StepReused():
             return with_step(state, event.step, StepState(StepStatus.COMPLETED, turn=0))
         case StepScheduled():
-            before = state.steps.get(event.step)
-            attempt, without = (before.attempt, before.without) if before else (0, event.without)
-            scheduled = StepState(StepStatus.SCHEDULED, turn=event.turn, attempt=attempt, without=without)
-            return with_step(state, event.step, scheduled)
+            return with_step(state, event.step, scheduled(state.steps.get(event.step), event))
         case StepSkipped():
             return with_step(state, event.step, StepState(StepStatus.SKIPPED, turn=0))
         case RouteChosen():
             routed = StepState(StepStatus.COMPLETED, turn=0, route=event.then)
             return with_step(state, event.step, routed)
         case StepStarted():
-            without = state.steps[event.step].without
-            running = StepState(
-                StepStatus.RUNNING, event.turn, event.delivery, event.attempt, event.runner, without=without
-            )
-            return Execution(
-                Status.RUNNING, state.request, {**state.steps, event.step: running}, state.outputs
-            )
+            return with_status(with_step(state, event.step, started(state, event)), Status.RUNNING)
         case TaskCompleted():
             outputs = {**state.outputs, event.task: event.output}
             return recorded(Execution(state.status, state.request, state.steps, outputs), event.step)
@@ -155,6 +146,19 @@ def evolve(state: Execution, event: ExecutionEvents) -> Execution:
             return with_status(state, Status.CANCELLED)
         case _:
             assert_never(event)
+
+
+def scheduled(before: StepState | None, event: StepScheduled) -> StepState:
+    """A new turn; attempts go on counting, and what the step sees stays."""
+    attempt, without = (before.attempt, before.without) if before else (0, event.without)
+    return StepState(StepStatus.SCHEDULED, event.turn, attempt=attempt, without=without)
+
+
+def started(state: Execution, event: StepStarted) -> StepState:
+    without = state.steps[event.step].without
+    return StepState(
+        StepStatus.RUNNING, event.turn, event.delivery, event.attempt, event.runner, without=without
+    )
 
 
 def recorded(state: Execution, step: str, status: StepStatus = StepStatus.RUNNING) -> Execution:
