@@ -25,7 +25,7 @@ from domain.execution import (
     StepStatus,
     TaskOutput,
 )
-from domain.execution.values import earlier_context
+from domain.execution.results import earlier_context
 
 MAX_REPLY_BYTES = 900_000
 """NATS carries 1 MiB."""

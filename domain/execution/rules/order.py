@@ -15,9 +15,9 @@ from domain.execution.events import (
     StepScheduled,
     StepSkipped,
 )
+from domain.execution.results import missing_context, whole_output
 from domain.execution.rules.routing import route
 from domain.execution.state import Execution, StepStatus, evolve
-from domain.execution.values import missing_context, whole_output
 
 
 def after_step(state: Execution) -> tuple[ExecutionEvents, ...]:

@@ -7,8 +7,8 @@ import msgspec
 from domain.conditions import evaluate, parse
 from domain.errors import ConditionError
 from domain.execution.events import ExecutionFailed, Failure, RouteChosen
+from domain.execution.results import names_of
 from domain.execution.state import Execution
-from domain.execution.values import names_of
 from domain.steps import Router
 from domain.terms import Json
 
