@@ -15,7 +15,7 @@ import msgspec
 import structlog
 
 from application.commands import CommandHandler, Context
-from application.ports import EventFeed, Work, WorkQueue
+from application.ports import Follow, Work, WorkQueue
 from domain.errors import KasalError
 from domain.execution import (
     ExecutionCancelled,
@@ -65,7 +65,7 @@ class Dispatcher:
 
     def __init__(
         self,
-        feed: EventFeed,
+        feed: Follow,
         queue: WorkQueue,
         commands: CommandHandler,
         open_steps: OpenSteps,

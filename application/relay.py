@@ -69,17 +69,13 @@ class Copier:
     async def run(self) -> None:
         """Never returns. Raises `FeedMoved`, `FeedOutOfStep`, or what log and feed raise."""
         at = await self._feed_position()
-        is_idle = False
         while True:
-            page = await self._log.read_all(at, self._page)
-            if page:
+            await self._log.wait_beyond(at, IDLE_S)
+            if page := await self._log.read_all(at, self._page):
                 await self._publish(page, at)
-                at, is_idle = page[-1].position, False
-            elif is_idle:
-                at, is_idle = await self._feed_position(), False
+                at = page[-1].position
             else:
-                await self._log.wait_beyond(at, IDLE_S)
-                is_idle = True
+                at = await self._feed_position()
 
     async def _publish(self, page: Sequence[Recorded], at: int) -> None:
         if page[0].position != at + 1:

@@ -17,6 +17,7 @@ from types import TracebackType
 from application.channel import CommandChannel
 from application.commands import CommandHandler
 from application.dispatcher import Dispatcher, OpenStep
+from application.log_feed import LogFeed
 from application.ports import CrewEngine, EventLog
 from application.relay import relay
 from domain.catalog import Tool
@@ -45,6 +46,9 @@ from projections.positions import position_of
 from seeds.planting import ORDER, Planted, Seeds, blog_production
 
 CHANNEL_CONCURRENCY = 256
+PROJECT_EVERY_S = 0.004
+"""Folding costs by the batch: at most so often, where it shares its process with the command path."""
+
 ALL_OPEN = 10_000_000
 """Every open execution: what the queue forgot must be found whole."""
 
@@ -152,10 +156,13 @@ class Installation:
     async def relay(self) -> None:
         await relay(await self.log(), self.feed())
 
-    async def project(self) -> None:
-        await project(ALL, await self.log(), self.feed(), await self.read())
+    async def project(self, *, follow_log: bool = False) -> None:
+        """follow_log: the events come from this process's log, not over NATS."""
+        log = await self.log()
+        feed = LogFeed(log, PROJECT_EVERY_S) if follow_log else self.feed()
+        await project(ALL, log, feed, await self.read())
 
-    async def dispatch(self, *, runners_are_gone: bool = False) -> None:
+    async def dispatch(self, *, follow_log: bool = False, runners_are_gone: bool = False) -> None:
         connection, read_db = await self.nats(), await self.read()
 
         async def announce(execution_id: str) -> None:
@@ -177,7 +184,7 @@ class Installation:
             ]
 
         dispatcher = Dispatcher(
-            self.feed(),
+            LogFeed(await self.log()) if follow_log else self.feed(),
             await self.queue(),
             await self.commands(),
             all_open,

@@ -21,6 +21,7 @@ from application.ports import Append, Appended
 from domain.errors import KasalError, LogFull, LogUnavailable
 from infrastructure.event_log.deciding import Outcome, check
 from infrastructure.event_log.head_watch import HeadWatch
+from infrastructure.event_log.tail import Tail
 
 SETTLE_WITHIN_S = 5.0
 """A command that could not be brought to the database for so long is answered with `LogUnavailable`."""
@@ -101,9 +102,10 @@ class Pending:
 class Appender:
     """The queue before a `Writer`, and the task that empties it."""
 
-    def __init__(self, writer: Writer, watch: HeadWatch, queue_limit: int) -> None:
+    def __init__(self, writer: Writer, watch: HeadWatch, tail: Tail, queue_limit: int) -> None:
         self._writer = writer
         self._watch = watch
+        self._tail = tail
         self._queue_limit = queue_limit
         self._queue: deque[Pending] = deque()
         self._queued_bytes = 0
@@ -192,6 +194,8 @@ class Appender:
     def _answer(self, batch: list[Pending], outcomes: Sequence[Outcome]) -> None:
         for pending, outcome in zip(batch, outcomes, strict=True):
             pending.settle(outcome)
+            if isinstance(outcome, Appended):
+                self._tail.saw(pending.append, outcome)
         self._watch.saw(max((o.position for o in outcomes if isinstance(o, Appended)), default=0))
 
     def _expire(self, batch: list[Pending], reason: str, *, may_stand: bool) -> None:

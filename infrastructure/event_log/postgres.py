@@ -33,6 +33,7 @@ from infrastructure.event_log.rows import (
     holding,
     recorded,
 )
+from infrastructure.event_log.tail import Tail
 
 POLL_EVERY_S = 1.0
 """Behind NOTIFY, which a lost connection loses."""
@@ -52,7 +53,8 @@ class PostgresEventLog:
         self._url = url
         self._readers = Readers(url)
         self._watch = HeadWatch(self.head, POLL_EVERY_S)
-        self._appender = Appender(PostgresWriter(url), self._watch, queue_limit)
+        self._tail = Tail()
+        self._appender = Appender(PostgresWriter(url), self._watch, self._tail, queue_limit)
         self._listener = asyncio.create_task(self._listen(), name="event log listener")
 
     async def append(self, append: Append) -> Appended:
@@ -64,6 +66,8 @@ class PostgresEventLog:
         return await self._read(READ_STREAM, stream, min(after_version, MAX_VERSION))
 
     async def read_all(self, after_position: int, limit: int) -> Sequence[Recorded]:
+        if known := self._tail.after(after_position, limit):
+            return known
         return await self._read(READ_ALL, min(after_position, MAX_VERSION), limit)
 
     async def head(self) -> int:

@@ -22,6 +22,7 @@ from infrastructure.event_log.head_watch import HeadWatch
 from infrastructure.event_log.rows import BY_OWNER, EVENTS, HOLDINGS, PART_BODY, holding, recorded
 from infrastructure.event_log.sqlite_connections import SqliteThreads
 from infrastructure.event_log.sqlite_writer import SqliteWriter, command_records
+from infrastructure.event_log.tail import Tail
 
 POLL_EVERY_S = 0.25
 """For what other processes write; our own appends wake at once."""
@@ -46,7 +47,8 @@ class SqliteEventLog:
         self._readers = SqliteThreads(path, "event-log-reader", READERS)
         self._watch = HeadWatch(self.head, POLL_EVERY_S)
         self._writer = SqliteWriter(path)
-        self._appender = Appender(self._writer, self._watch, queue_limit)
+        self._tail = Tail()
+        self._appender = Appender(self._writer, self._watch, self._tail, queue_limit)
 
     async def append(self, append: Append) -> Appended:
         return await self._appender.append(append)
@@ -57,6 +59,8 @@ class SqliteEventLog:
         return await self._read(_events, READ_STREAM, (stream, min(after_version, MAX_VERSION)))
 
     async def read_all(self, after_position: int, limit: int) -> Sequence[Recorded]:
+        if known := self._tail.after(after_position, limit):
+            return known
         return await self._read(_events, READ_ALL, (min(after_position, MAX_VERSION), limit))
 
     async def head(self) -> int:

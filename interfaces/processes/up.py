@@ -50,8 +50,8 @@ async def main(installation: Installation) -> None:
             await installation.plant()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(installation.relay())
-            tasks.create_task(installation.project())
-            tasks.create_task(installation.dispatch(runners_are_gone=True))
+            tasks.create_task(installation.project(follow_log=True))
+            tasks.create_task(installation.dispatch(follow_log=True, runners_are_gone=True))
             tasks.create_task(installation.serve_runners())
             tasks.create_task(serve(installation, listener))
             if settings.runners:
