@@ -189,7 +189,7 @@ async def test_a_database_that_stays_away_is_unavailable_within_a_bound_and_come
     answers = await appended(far_log, [a_command(f"order-{n}") for n in range(20)])
     assert {type(answer) for answer in answers.values()} == {LogUnavailable}
     with pytest.raises(LogUnavailable):
-        await far_log.read_all(0, 10)
+        await far_log.read_stream("order-0")
     network.is_down = False
     answers |= await appended(far_log, [a_command("order-20")])
     assert isinstance(list(answers.values())[-1], Appended)

@@ -1,0 +1,113 @@
+"""The appender's quick way into SQLite: a whole batch in one statement, which is its own transaction.
+
+Called by the SQLite writer for a batch that nothing speaks against. Each statement that Python gives to
+SQLite lets go of the interpreter's lock and has to get it back from a busy event loop; here that is done
+once, and the disk is waited for meanwhile. Its one rule: the statement checks itself what the batch rests on,
+and where that does not hold, nothing was written.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from functools import cache
+from typing import TypeAlias
+
+from application.ports import Append, Appended
+from infrastructure.event_log.rows import encode_metadata
+
+MAX_ROWS = 512
+"""Seven values each; SQLite takes at least 32,766 in a statement."""
+
+HEAD, GUARD, EVENT, RECORD = range(4)
+
+Row: TypeAlias = tuple[int | None, int | None, str | None, int | None, str | None, bytes | None, str | None]
+
+NOTHING: Row = (None,) * 7
+
+PREPARE = f"""
+CREATE TEMP VIEW kasal_flush (kind, position, stream, version, topic, state, metadata) AS
+    SELECT NULL, NULL, NULL, NULL, NULL, NULL, NULL;
+CREATE TEMP TRIGGER kasal_flush_head INSTEAD OF INSERT ON kasal_flush WHEN NEW.kind = {HEAD} BEGIN
+    SELECT RAISE(ABORT, 'the log moved') FROM kasal_head WHERE position <> NEW.position;
+    UPDATE kasal_head SET position = position + NEW.version;
+END;
+CREATE TEMP TRIGGER kasal_flush_guard INSTEAD OF INSERT ON kasal_flush WHEN NEW.kind = {GUARD} BEGIN
+    SELECT RAISE(ABORT, 'conflict') WHERE NEW.version <> coalesce(
+        (SELECT max(originator_version) FROM kasal_events WHERE originator_id = NEW.stream), 0);
+END;
+CREATE TEMP TRIGGER kasal_flush_event INSTEAD OF INSERT ON kasal_flush WHEN NEW.kind = {EVENT} BEGIN
+    SELECT RAISE(ABORT, 'conflict') WHERE NEW.version <> 1 + coalesce(
+        (SELECT max(originator_version) FROM kasal_events WHERE originator_id = NEW.stream), 0);
+    INSERT INTO kasal_events (notification_id, originator_id, originator_version, topic, state, metadata)
+    VALUES (NEW.position, NEW.stream, NEW.version, NEW.topic, NEW.state, NEW.metadata);
+END;
+CREATE TEMP TRIGGER kasal_flush_record INSTEAD OF INSERT ON kasal_flush WHEN NEW.kind = {RECORD} BEGIN
+    INSERT INTO kasal_commands (key, request_hash, command_id, response, version, position)
+    VALUES (NEW.stream, NEW.topic, NEW.metadata, NEW.state, NEW.version, NEW.position);
+END;
+"""  # noqa: S608 - constants only
+"""A record's key, request hash, command id and response stand where an event has its stream, topic, metadata
+and state."""
+
+
+class Unsuited(Exception):
+    """The batch has to be decided command by command; nothing was written."""
+
+
+class QuickFlush:
+    """Of one connection, outside of its transactions. head: where this process last saw the log."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self.head: int | None = None
+        connection.executescript(PREPARE)
+
+    def flush(self, batch: Sequence[Append]) -> Sequence[Appended]:
+        """Store a batch in which every command stands as it expects to.
+
+        Raises `Unsuited`, and `sqlite3.Error` for what a batch can not help.
+        """
+        if self.head is None:
+            raise Unsuited
+        outcomes = positions_of(batch, self.head)
+        rows = list(_rows(batch, outcomes, self.head))
+        if len(rows) > MAX_ROWS:
+            raise Unsuited
+        padded = 1 << (len(rows) - 1).bit_length()
+        values = [value for row in rows for value in row]
+        values += NOTHING * (padded - len(rows))
+        try:
+            self._connection.execute(_insert(padded), values)
+        except sqlite3.IntegrityError as error:
+            raise Unsuited from error
+        self.head = outcomes[-1].position
+        return outcomes
+
+
+def positions_of(batch: Sequence[Append], head: int) -> list[Appended]:
+    """Where the commands land if none is refused."""
+    return [
+        Appended(append.expected_version + len(append.events), head := head + len(append.events))
+        for append in batch
+    ]
+
+
+def _rows(batch: Sequence[Append], outcomes: Sequence[Appended], head: int) -> Iterator[Row]:
+    yield (HEAD, head, None, outcomes[-1].position - head, None, None, None)
+    position = head
+    for append, outcome in zip(batch, outcomes, strict=True):
+        for stream, version in append.guards:
+            yield (GUARD, None, stream, version, None, None, None)
+        for version, event in enumerate(append.events, append.expected_version + 1):
+            position += 1
+            metadata = encode_metadata(event.metadata).decode()
+            yield (EVENT, position, append.stream, version, event.tag, event.body, metadata)
+        if (record := append.record) is not None:
+            hashed, command = record.request_hash, record.command_id
+            yield (RECORD, position, record.key, outcome.version, hashed, record.response, command)
+
+
+@cache
+def _insert(count: int) -> str:
+    return "INSERT INTO kasal_flush VALUES " + ", ".join(["(?, ?, ?, ?, ?, ?, ?)"] * count)  # noqa: S608 - constants only

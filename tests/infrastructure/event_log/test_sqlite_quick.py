@@ -1,0 +1,102 @@
+"""The quick way writes a whole batch, or nothing."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+
+import msgspec
+import pytest
+
+from application.ports import Append, Appended, CommandRecord
+from infrastructure.event_log.schema import migrate
+from infrastructure.event_log.sqlite_connections import connect
+from infrastructure.event_log.sqlite_quick import MAX_ROWS, QuickFlush, Unsuited
+from infrastructure.event_log.urls import sqlite_path
+from tests.contracts.event_log_commands import a_command
+
+
+@pytest.fixture
+def connection(sqlite_url: str) -> Iterator[sqlite3.Connection]:
+    migrate(sqlite_url)
+    with closing(connect(sqlite_path(sqlite_url))) as connection:
+        yield connection
+
+
+@pytest.fixture
+def quick(connection: sqlite3.Connection) -> QuickFlush:
+    quick = QuickFlush(connection)
+    quick.head = 0
+    return quick
+
+
+def stored(connection: sqlite3.Connection) -> list[tuple[int, str, int]]:
+    return connection.execute(
+        "SELECT notification_id, originator_id, originator_version FROM kasal_events ORDER BY 1"
+    ).fetchall()
+
+
+def at(append: Append, version: int, **changes: object) -> Append:
+    return msgspec.structs.replace(append, expected_version=version, **changes)
+
+
+RECORD = CommandRecord(key="k", request_hash="h", command_id="c", response=b"order-1")
+
+
+def test_a_batch_is_stored_with_its_positions(quick: QuickFlush, connection: sqlite3.Connection) -> None:
+    batch = [
+        a_command("order-1"),
+        a_command("order-2"),
+        at(a_command("order-1"), 1, guards=(("order-2", 1),)),
+    ]
+    assert quick.flush(batch) == [Appended(1, 1), Appended(1, 2), Appended(2, 3)]
+    assert stored(connection) == [(1, "order-1", 1), (2, "order-2", 1), (3, "order-1", 2)]
+    assert quick.flush([a_command("order-3")]) == [Appended(1, 4)]
+    assert connection.execute("SELECT position FROM kasal_head").fetchone() == (4,)
+
+
+def test_a_record_is_stored_with_where_its_command_landed(
+    quick: QuickFlush, connection: sqlite3.Connection
+) -> None:
+    quick.flush([a_command("order-0"), at(a_command("order-1"), 0, record=RECORD)])
+    columns = "key, request_hash, command_id, response, version, position"
+    rows = connection.execute(f"SELECT {columns} FROM kasal_commands").fetchall()
+    assert rows == [("k", "h", "c", b"order-1", 1, 2)]
+
+
+@pytest.mark.parametrize(
+    "refused",
+    [
+        at(a_command("order-1"), 0),
+        at(a_command("order-1"), 5),
+        at(a_command("order-3"), 0, guards=(("order-1", 2),)),
+        at(a_command("order-3"), 0, record=RECORD),
+    ],
+    ids=["a version that is taken", "a version beyond", "a guard that moved", "a key that was used"],
+)
+def test_one_command_that_does_not_stand_leaves_nothing_of_the_batch(
+    quick: QuickFlush, connection: sqlite3.Connection, refused: Append
+) -> None:
+    quick.flush([at(a_command("order-1"), 0, record=RECORD)])
+    with pytest.raises(Unsuited):
+        quick.flush([a_command("order-2"), refused])
+    assert stored(connection) == [(1, "order-1", 1)]
+    assert quick.flush([a_command("order-2")]) == [Appended(1, 2)]
+
+
+def test_a_log_that_another_process_moved_is_not_written(
+    quick: QuickFlush, connection: sqlite3.Connection, sqlite_url: str
+) -> None:
+    with closing(connect(sqlite_path(sqlite_url))) as elsewhere:
+        other = QuickFlush(elsewhere)
+        other.head = 0
+        other.flush([a_command("order-9")])
+    with pytest.raises(Unsuited):
+        quick.flush([a_command("order-1")])
+    assert stored(connection) == [(1, "order-9", 1)]
+
+
+def test_a_batch_of_too_many_rows_goes_the_long_way(quick: QuickFlush) -> None:
+    with pytest.raises(Unsuited):
+        quick.flush([a_command(f"order-{number}") for number in range(MAX_ROWS)])
