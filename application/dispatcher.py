@@ -8,14 +8,14 @@ the read tables.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Protocol, TypeVar
 
 import msgspec
 import structlog
 
 from application.commands import CommandHandler, Context
-from application.ports import Follow, Work, WorkQueue
+from application.ports import Work, WorkQueue
 from domain.errors import KasalError
 from domain.execution import (
     ExecutionCancelled,
@@ -46,6 +46,14 @@ class OpenStep(msgspec.Struct, frozen=True, kw_only=True):
     queue: str = "default"
 
 
+class Feed(Protocol):
+    """The part of the feed that the dispatcher follows."""
+
+    def follow(
+        self, after_position: int, *, tags: Sequence[str] = ()
+    ) -> AsyncIterator[Sequence[Recorded]]: ...
+
+
 class OpenSteps(Protocol):
     """The read tables' view of what is not finished."""
 
@@ -65,7 +73,7 @@ class Dispatcher:
 
     def __init__(
         self,
-        feed: Follow,
+        feed: Feed,
         queue: WorkQueue,
         commands: CommandHandler,
         open_steps: OpenSteps,

@@ -125,19 +125,7 @@ class FeedMoved(Exception):
     """The page does not follow the feed's last position: another relay was faster, or a tail was lost."""
 
 
-class Follow(Protocol):
-    """Events in the order of the log, for ever."""
-
-    def follow(self, after_position: int, *, tags: Sequence[str] = ()) -> AsyncIterator[Sequence[Recorded]]:
-        """Batches of events beyond a position, in order, for ever; without `tags` every event.
-
-        Reconnects by itself. Yields what there is: a hole (a feed that begins later) is for the caller to
-        see by the positions. An empty batch says: nothing new for a while.
-        """
-        ...
-
-
-class EventFeed(Follow, Protocol):
+class EventFeed(Protocol):
     """The fenced copy of the log that others follow; its sequence is the log's position."""
 
     async def last_position(self) -> int | None:
@@ -150,6 +138,14 @@ class EventFeed(Follow, Protocol):
 
     async def publish(self, page: Sequence[Recorded]) -> None:
         """Append a page (consecutive positions). `FeedMoved`: it does not follow; read the last position."""
+        ...
+
+    def follow(self, after_position: int, *, tags: Sequence[str] = ()) -> AsyncIterator[Sequence[Recorded]]:
+        """Batches of events beyond a position, in order, for ever; without `tags` every event.
+
+        Reconnects by itself. Yields what the feed has: a hole (a feed that begins later) is for the caller to
+        see by the positions. An empty batch says: nothing new for a while.
+        """
         ...
 
 
