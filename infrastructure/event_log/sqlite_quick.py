@@ -14,12 +14,12 @@ from functools import cache
 from typing import TypeAlias
 
 from application.ports import Append, Appended
-from infrastructure.event_log.rows import encode_metadata
+from infrastructure.event_log.rows import CONTENT_COLUMNS, encode_metadata
 
 MAX_ROWS = 512
 """Seven values each; SQLite takes at least 32,766 in a statement."""
 
-HEAD, GUARD, EVENT, RECORD = range(4)
+HEAD, GUARD, EVENT, RECORD, CONTENT = range(5)
 
 Row: TypeAlias = tuple[int | None, int | None, str | None, int | None, str | None, bytes | None, str | None]
 
@@ -46,9 +46,14 @@ CREATE TEMP TRIGGER kasal_flush_record INSTEAD OF INSERT ON kasal_flush WHEN NEW
     INSERT INTO kasal_commands (key, request_hash, command_id, response, version, position)
     VALUES (NEW.stream, NEW.topic, NEW.metadata, NEW.state, NEW.version, NEW.position);
 END;
+CREATE TEMP TRIGGER kasal_flush_content INSTEAD OF INSERT ON kasal_flush WHEN NEW.kind = {CONTENT} BEGIN
+    INSERT OR IGNORE INTO kasal_contents ({CONTENT_COLUMNS})
+    VALUES (NEW.metadata, NEW.stream, NEW.topic, NEW.position, NEW.version, NEW.state);
+END;
 """  # noqa: S608 - constants only
 """A record's key, request hash, command id and response stand where an event has its stream, topic, metadata
-and state."""
+and state; a content's owner, digest, tenant, part's number, whole size and body where an event has its
+stream, topic, metadata, position, version and state."""
 
 
 class Unsuited(Exception):
@@ -103,6 +108,8 @@ def _rows(batch: Sequence[Append], outcomes: Sequence[Appended], head: int) -> I
             position += 1
             metadata = encode_metadata(event.metadata).decode()
             yield (EVENT, position, append.stream, version, event.tag, event.body, metadata)
+        for part in append.contents:
+            yield (CONTENT, part.number, part.owner, part.total_bytes, part.digest, part.body, part.tenant)
         if (record := append.record) is not None:
             hashed, command = record.request_hash, record.command_id
             yield (RECORD, position, record.key, outcome.version, hashed, record.response, command)

@@ -9,7 +9,9 @@ from contextlib import closing
 import msgspec
 import pytest
 
+from application.contents import StoredPart
 from application.ports import Append, Appended, CommandRecord
+from infrastructure.event_log.rows import CONTENT_COLUMNS
 from infrastructure.event_log.schema import migrate
 from infrastructure.event_log.sqlite_connections import connect
 from infrastructure.event_log.sqlite_quick import MAX_ROWS, QuickFlush, Unsuited
@@ -100,3 +102,14 @@ def test_a_log_that_another_process_moved_is_not_written(
 def test_a_batch_of_too_many_rows_goes_the_long_way(quick: QuickFlush) -> None:
     with pytest.raises(Unsuited):
         quick.flush([a_command(f"order-{number}") for number in range(MAX_ROWS)])
+
+
+def test_contents_are_stored_with_the_events_that_name_them(
+    quick: QuickFlush, connection: sqlite3.Connection
+) -> None:
+    part = StoredPart("default", "order-1", "d" * 64, 0, 4, b"text")
+    quick.flush(
+        [at(a_command("order-1"), 0, contents=(part,)), at(a_command("order-2"), 0, contents=(part,))]
+    )
+    rows = connection.execute(f"SELECT {CONTENT_COLUMNS} FROM kasal_contents").fetchall()
+    assert rows == [msgspec.structs.astuple(part)]
