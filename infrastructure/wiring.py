@@ -25,7 +25,8 @@ from domain.errors import Invalid, LogUnavailable, Unavailable
 from infrastructure.clock import SystemClock
 from infrastructure.event_log.opening import open_event_log
 from infrastructure.event_log.schema import migrate, schema_state
-from infrastructure.nats.cloudevents import to_cloudevent
+from infrastructure.nats.accounts import READER_URL, write_secret
+from infrastructure.nats.cloudevents import CloudEvent, to_cloudevent
 from infrastructure.nats.connection import Connection, connect
 from infrastructure.nats.feed import JetStreamFeed
 from infrastructure.nats.late import LateFeed
@@ -145,8 +146,11 @@ class Installation:
         if self.settings.nats_url:
             return self.settings.nats_url
         binary = Path(self.settings.nats_server) if self.settings.nats_server else None
-        self._server = await start_nats_server(self.settings.data_dir / "nats", binary=binary)
+        self._server = await start_nats_server(
+            self.settings.data_dir / "nats", binary=binary, port=self.settings.nats_port
+        )
         self._stack.push_async_callback(self._server.stop)
+        write_secret(self.settings.data_dir / READER_URL, self._server.reader_url)
         keeper = asyncio.create_task(keep_running(self._server))
         self._stack.callback(keeper.cancel)
         return self._server.url
@@ -249,4 +253,14 @@ def catalog_tools() -> list[Tool]:
     ]
 
 
-__all__ = ["Engine", "Installation", "Line", "blog_production", "load_engine", "run_alone", "to_cloudevent"]
+__all__ = [
+    "READER_URL",
+    "CloudEvent",
+    "Engine",
+    "Installation",
+    "Line",
+    "blog_production",
+    "load_engine",
+    "run_alone",
+    "to_cloudevent",
+]

@@ -31,6 +31,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
         "interfaces.operations.projections:projections",
         "List, rebuild, verify, retry read models.",
     ),
+    "events": ("interfaces.operations.events:events", "The events that are recorded."),
     "health": ("interfaces.operations.health:health", "Whether a process on this machine is alive."),
     "config": ("interfaces.operations.config:config", "Check and show the settings."),
 }

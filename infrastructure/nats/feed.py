@@ -67,6 +67,7 @@ class JetStreamFeed:
             "num_replicas": self._replicas,
             "first_seq": first_position,
             "allow_atomic": True,
+            "allow_direct": True,  # readers ask for stored events without making consumers
             "deny_delete": True,
         }
         try:

@@ -1,6 +1,7 @@
 """A nats-server of our own: a child process on a loopback port, with credentials made for this start.
 
-Called by `kasal up` and by tests. Its one rule: it lives no longer than its parent, and one store has one
+Called by `kasal up` and by tests. It has two accounts: ours, and one of readers that gets events and can
+change nothing (docs/streams.md). Its one rule: it lives no longer than its parent, and one store has one
 server; a second start waits for the lock of the first, whose store it then recovers.
 """
 
@@ -21,6 +22,7 @@ from pathlib import Path
 import structlog
 
 from infrastructure.nats import bound
+from infrastructure.nats.accounts import accounts_of, kept_secret, write_secret
 
 log = structlog.get_logger()
 
@@ -54,13 +56,13 @@ def free_port() -> int:
         return port
 
 
-async def start_nats_server(store_dir: Path, *, binary: Path | None = None) -> NatsServer:
-    """A running server whose JetStream lies in `store_dir`; it syncs every write before it acknowledges.
+async def start_nats_server(store_dir: Path, *, binary: Path | None = None, port: int = 0) -> NatsServer:
+    """A running server whose JetStream lies in `store_dir`; it syncs once a second. port 0: a free one.
 
     Raises `NatsServerFailed` when the binary does not start or another process holds the store.
     """
     store_dir.mkdir(parents=True, exist_ok=True, mode=0o700)  # noqa: ASYNC240 - a local folder, at start
-    server = NatsServer(store_dir, binary or packaged_binary())
+    server = NatsServer(store_dir, binary or packaged_binary(), port)
     await server.start()
     return server
 
@@ -68,16 +70,19 @@ async def start_nats_server(store_dir: Path, *, binary: Path | None = None) -> N
 class NatsServer:
     """The child process. `url` carries the credentials: it goes to children by environment, never into a log.
 
-    url   nats://user:password@127.0.0.1:port, the same for as long as this object lives
-    pid   of the child, 0 when there is none
+    url         nats://user:password@127.0.0.1:port, the same for as long as this object lives
+    reader_url  of the user that may only read events; its password stays the same as long as the store
+    pid         of the child, 0 when there is none
     """
 
-    def __init__(self, store_dir: Path, binary: Path) -> None:
+    def __init__(self, store_dir: Path, binary: Path, port: int = 0) -> None:
         self._dir = store_dir.resolve()
         self._binary = binary
         self._name = f"kasal-{secrets.token_hex(8)}"
         self._user = f"kasal-{secrets.token_hex(4)}"
         self._password = secrets.token_urlsafe(32)
+        self._reader_password = ""
+        self._wanted_port = port
         self._port = 0
         self._lock = -1
         self._child: asyncio.subprocess.Process | None = None
@@ -86,6 +91,10 @@ class NatsServer:
     @property
     def url(self) -> str:
         return f"nats://{self._user}:{self._password}@127.0.0.1:{self._port}"
+
+    @property
+    def reader_url(self) -> str:
+        return f"nats://reader:{self._reader_password}@127.0.0.1:{self._port}"
 
     @property
     def pid(self) -> int:
@@ -99,8 +108,12 @@ class NatsServer:
     async def start(self) -> None:
         """Take the store and start the child on a free port."""
         self._lock = await _lock(self._dir)
+        self._reader_password = kept_secret(self._dir / "reader.secret")
         try:
-            await self._start_on_a_free_port()
+            if self._wanted_port:
+                await self._start_on(self._wanted_port)
+            else:
+                await self._start_on_a_free_port()
         except BaseException:
             await self.stop()
             raise
@@ -156,7 +169,7 @@ class NatsServer:
                 f"server_name: {json.dumps(self._name)}",
                 "host: 127.0.0.1",
                 f"port: {port}",
-                f"authorization {{ user: {json.dumps(self._user)}, password: {json.dumps(self._password)} }}",
+                accounts_of(self._user, self._password, self._reader_password),
                 f"jetstream {{ store_dir: {json.dumps(quoted['store'])}, sync_interval: 1s }}",
                 f"log_file: {json.dumps(quoted['log'])}",
                 f"logfile_size_limit: {LOG_FILE_BYTES}",
@@ -165,10 +178,7 @@ class NatsServer:
             ]
         )
         path = self._dir / "nats-server.conf"
-        path.unlink(missing_ok=True)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(text)
+        write_secret(path, text)
         return path
 
     async def _until_ready(self, child: asyncio.subprocess.Process, port: int) -> None:

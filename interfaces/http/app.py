@@ -66,6 +66,8 @@ ROUTES = (
     documentation.page,
     documentation.as_json,
     documentation.as_yaml,
+    documentation.asyncapi_json,
+    documentation.asyncapi_yaml,
     documentation.part,
 )
 

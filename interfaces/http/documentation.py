@@ -1,11 +1,13 @@
-"""The API document as JSON and YAML, and the page that shows it. Everything comes from this installation.
+"""The API documents (OpenAPI, AsyncAPI) as JSON and YAML, and the page that shows the first.
 
-Its one rule: no address of another host; the page works without a network.
+Its one rule: everything comes from this installation, no address of another host; the page works without a
+network.
 """
 
 from __future__ import annotations
 
-from functools import cache
+from collections.abc import Callable
+from functools import cache, partial
 from pathlib import Path
 
 import msgspec
@@ -15,6 +17,7 @@ from litestar.params import FromPath
 
 from domain.definition import Json
 from domain.errors import NotFound
+from interfaces.http import asyncapi
 from interfaces.http.answers import Answer
 from interfaces.http.openapi import document
 from interfaces.http.operation import operation
@@ -87,6 +90,35 @@ async def as_yaml(request: ApiRequest) -> Answer:
     return Answer(200, document_yaml(request), media_type=b"application/yaml")
 
 
+@get(
+    "/schema/asyncapi.json",
+    opt=operation(
+        "get_asyncapi", "What can be followed, as JSON", tag=TAG, query=NoQuery, answer={200: dict[str, Json]}
+    ),
+)
+async def asyncapi_json(request: ApiRequest) -> Answer:
+    """AsyncAPI 3.0: every event with its schema, over SSE, WebSocket and NATS."""
+    read_query(request, NoQuery)
+    return Answer(200, made(request, "asyncapi", asyncapi.document))
+
+
+@get(
+    "/schema/asyncapi.yaml",
+    opt=operation(
+        "get_asyncapi_yaml",
+        "What can be followed, as YAML",
+        tag=TAG,
+        query=NoQuery,
+        answer={200: dict[str, Json]},
+        media_types=("application/yaml",),
+    ),
+)
+async def asyncapi_yaml(request: ApiRequest) -> Answer:
+    """AsyncAPI 3.0: every event with its schema, over SSE, WebSocket and NATS."""
+    read_query(request, NoQuery)
+    return Answer(200, as_yaml_text(request, "asyncapi", asyncapi.document), media_type=b"application/yaml")
+
+
 @get("/schema/{name:str}", opt={"answers": ("text/javascript", "text/css")})
 async def part(request: ApiRequest, name: FromPath[str]) -> Answer:
     """A file of the page."""
@@ -95,25 +127,35 @@ async def part(request: ApiRequest, name: FromPath[str]) -> Answer:
     return asset(name)
 
 
+Make = Callable[..., dict[str, object]]
+"""Makes a document; takes `needs_token`."""
+
+
 def document_json(request: ApiRequest) -> bytes:
-    """Made when it is first asked for."""
-    state = request.app.state
-    if "document" not in state:
-        has_token = bool(request.parts.settings.api_token)
-        state["document"] = msgspec.json.encode(document(request.app, needs_token=has_token))
-    found: bytes = state["document"]
-    return found
+    return made(request, "openapi", partial(document, request.app))
 
 
 def document_yaml(request: ApiRequest) -> bytes:
-    """Made when it is first asked for."""
+    return as_yaml_text(request, "openapi", partial(document, request.app))
+
+
+def made(request: ApiRequest, name: str, make: Make) -> bytes:
+    """A document as JSON; made when it is first asked for."""
     state = request.app.state
-    if "document_yaml" not in state:
+    if name not in state:
+        state[name] = msgspec.json.encode(make(needs_token=bool(request.parts.settings.api_token)))
+    found: bytes = state[name]
+    return found
+
+
+def as_yaml_text(request: ApiRequest, name: str, make: Make) -> bytes:
+    """The same as YAML; made when it is first asked for."""
+    state, key = request.app.state, f"{name}.yaml"
+    if key not in state:
         dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
-        value = msgspec.json.decode(document_json(request))
-        text = yaml.dump(value, Dumper=dumper, sort_keys=False, allow_unicode=True)
-        state["document_yaml"] = text.encode()
-    found: bytes = state["document_yaml"]
+        value = msgspec.json.decode(made(request, name, make))
+        state[key] = yaml.dump(value, Dumper=dumper, sort_keys=False, allow_unicode=True).encode()
+    found: bytes = state[key]
     return found
 
 

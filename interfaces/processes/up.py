@@ -19,7 +19,7 @@ import click
 
 from domain.errors import Rejected
 from infrastructure.settings import Settings, variable
-from infrastructure.wiring import Installation
+from infrastructure.wiring import READER_URL, Installation
 from interfaces.processes.process import log, run
 from interfaces.processes.serving import listen, serve, url_of
 
@@ -84,6 +84,8 @@ def sole_owner(data_dir: Path) -> Iterator[Callable[[str], None]]:
 
 def say_where(settings: Settings, url: str) -> None:
     click.echo(f"Kasal is up: {url}/v1 (documentation: {url}/schema)")
+    if not settings.nats_url:
+        click.echo(f"NATS, read-only, for other systems: the URL in {settings.data_dir / READER_URL}")
     click.echo(f"Data: {settings.data_dir}   Runners: {settings.runners}   Ctrl-C stops it.")
     sys.stdout.flush()
 

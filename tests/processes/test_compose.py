@@ -89,5 +89,5 @@ def test_every_service_has_a_health_check() -> None:
 
 def test_no_secret_has_a_default() -> None:
     text = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
-    for name in ("POSTGRES_PASSWORD", "NATS_PASSWORD", "KASAL_API_TOKEN"):
+    for name in ("POSTGRES_PASSWORD", "NATS_PASSWORD", "NATS_READER_PASSWORD", "KASAL_API_TOKEN"):
         assert not re.search(rf"\$\{{{name}(:-[^}}]+|)\}}", text)
