@@ -1,4 +1,4 @@
-"""`make bench`: every speed figure beside its limit, measured in the same run. About five minutes.
+"""`make bench`: every speed figure beside its limit, measured in the same run. About seven minutes.
 
 Each benchmark is a process of its own, so that none inherits the other's threads, heap or open servers. Name
 some of them to run only those: `python -m tests.benchmarks append http`.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-ALL = ("append", "http", "visible", "projections", "fold", "feed", "end_to_end", "crew")
+ALL = ("append", "http", "visible", "projections", "fold", "feed", "end_to_end", "crew", "journal", "restart")
 
 
 def main(names: list[str]) -> int:

@@ -95,8 +95,8 @@ class Ends:
 
 
 @asynccontextmanager
-async def house(log_url: str, read_url: str, *, runners: int = 1) -> AsyncIterator[tuple[Up, Ends]]:
-    """`kasal up` on the given databases, runners with the no-op engine, and ears for completions."""
+async def house(log_url: str, read_url: str, *, runners: int = 1) -> AsyncIterator[tuple[Up, Ends, str]]:
+    """`kasal up` on the given databases, runners with the no-op engine, ears for completions, NATS's URL."""
     with tempfile.TemporaryDirectory(prefix="kasal-bench-") as name:
         folder = Path(name)
         nats = await start_nats_server(folder / "nats")
@@ -110,7 +110,7 @@ async def house(log_url: str, read_url: str, *, runners: int = 1) -> AsyncIterat
         connection, ends = await connect(nats.url, "bench"), Ends()
         await connection.subscribe(COMPLETED, cb=ends.heard)
         try:
-            yield up, ends
+            yield up, ends, nats.url
         finally:
             await connection.close()
             for process in processes:
@@ -143,7 +143,7 @@ async def measure(
 
 async def run(database: str, log_url: str = "", read_url: str = "") -> list[Result]:
     results = []
-    async with house(log_url, read_url) as (up, ends):
+    async with house(log_url, read_url) as (up, ends, _):
         workflow_id = post(up.client, "/v1/workflows", THREE_STEPS)["id"]
         await measure(up, ends, workflow_id, 8, WARM_UP_S)
         for concurrency in CONCURRENCIES:

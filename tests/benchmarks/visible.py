@@ -45,7 +45,7 @@ async def at_a_rate(send: Callable[[], Awaitable[None]]) -> Figure:
 
 
 async def ours(url: str) -> Figure:
-    async with house(url, url, runners=0) as (up, _):
+    async with house(url, url, runners=0) as (up, _, _):
         workflow_id = post(up.client, "/v1/workflows", THREE_STEPS)["id"]
         body = msgspec.json.encode({"workflow_id": workflow_id, "inputs": {}})
         free: asyncio.Queue[Client] = asyncio.Queue()
