@@ -262,8 +262,11 @@ class Crashed(Stopped):
 class Reporter(Protocol):
     """Where an engine says what happens, from its event loop."""
 
-    async def record(self, *entries: Progress) -> None:
-        """Returns when the entries are in the log; those that wait go together. Raises `Stopped`."""
+    async def record(self, *entries: Progress, wait: bool = True) -> None:
+        """Returns when the entries are in the log; those that wait go together. Raises `Stopped`.
+
+        wait: False for what another report follows at once, which then carries it; returns at once.
+        """
         ...
 
     def tokens(self, call: str, text: str) -> None:

@@ -27,6 +27,9 @@ MAX_REPORT_BYTES = 400_000
 CONTENT_TRIES = 5
 """How often a report is sent with contents that the other side then says are not there."""
 
+LINGER_S = 0.005
+"""How long an entry that nobody waits for is kept for the next report to take along."""
+
 PublishTokens = Callable[[str, str], None]
 """(call, text) of the execution at hand; transient, never raises."""
 
@@ -98,6 +101,12 @@ class Entry(NamedTuple):
         return len(msgspec.json.encode(self.progress)) + along * 4 // 3
 
 
+def _is_known(done: asyncio.Future[None]) -> None:
+    """Nobody waits for an entry that went along; what refused it is raised to the next who reports."""
+    if not done.cancelled():
+        done.exception()
+
+
 def again(stopped: Stopped) -> Stopped:
     """A copy to raise elsewhere: one exception object must not be raised in several tasks."""
     return Stopped(str(stopped), is_over=stopped.is_over)
@@ -117,15 +126,23 @@ class StepReporter:
         self._recorded = 0
         self._stopped: Stopped | None = None
 
-    async def record(self, *entries: Progress) -> None:
+    async def record(self, *entries: Progress, wait: bool = True) -> None:
         if self._stopped:
             raise again(self._stopped)
         waiting = [Entry(*set_aside(entry), self._loop.create_future()) for entry in entries]
         self._waiting.extend(waiting)
-        if self._sender is None or self._sender.done():
-            self._sender = asyncio.create_task(self._send_waiting())
+        if not wait:
+            for entry in waiting:
+                entry.done.add_done_callback(_is_known)
+            self._loop.call_later(LINGER_S, self._begin_sending)
+            return
+        self._begin_sending()
         for entry in waiting:
             await entry.done
+
+    def _begin_sending(self) -> None:
+        if self._sender is None or self._sender.done():
+            self._sender = asyncio.create_task(self._send_waiting())
 
     def tokens(self, call: str, text: str) -> None:
         self._loop.call_soon_threadsafe(self._publish_tokens, call, text)

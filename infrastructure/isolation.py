@@ -31,9 +31,9 @@ class Born(msgspec.Struct, frozen=True, tag=True):
 
 
 class Report(msgspec.Struct, frozen=True, tag=True):
-    """Entries to record; answered with its number."""
+    """Entries to record; answered with its number, where somebody waits."""
 
-    number: int
+    number: int | None
     entries: tuple[Progress, ...]
 
 
@@ -111,6 +111,8 @@ class Far:
                     self._pid = pid
                 case Tokens(call=call, text=text):
                     self._reporter.tokens(call, text)
+                case Report(number=None) as report:
+                    await self._record(report)
                 case Report() as report:
                     task = asyncio.create_task(self._record(report))
                     self._recording.add(task)
@@ -122,12 +124,13 @@ class Far:
 
     async def _record(self, report: Report) -> None:
         try:
-            await self._reporter.record(*report.entries)
+            await self._reporter.record(*report.entries, wait=report.number is not None)
         except Stopped as stopped:
             if not self._broken.done():
                 self._broken.set_exception(stopped)
         else:
-            write(self._writer, report.number)
+            if report.number is not None:
+                write(self._writer, report.number)
 
     def end(self) -> None:
         """Kill what is left of it: what it was to report is reported."""
@@ -146,7 +149,10 @@ class NearReporter:
         self._loop = asyncio.get_running_loop()
         self._waiting: dict[int, asyncio.Future[None]] = {}
 
-    async def record(self, *entries: Progress) -> None:
+    async def record(self, *entries: Progress, wait: bool = True) -> None:
+        if not wait:
+            write(self._writer, Report(None, entries))
+            return
         number = next(self._numbers)
         self._waiting[number] = recorded = self._loop.create_future()
         write(self._writer, Report(number, entries))

@@ -85,11 +85,11 @@ class StepRun:
         self._tasks: set[asyncio.Task[object]] = set()
         self._broken: asyncio.Future[BaseException] = self._loop.create_future()
 
-    async def record(self, *entries: Progress) -> None:
-        """Report from the event loop. Raises `Stopped`."""
+    async def record(self, *entries: Progress, wait: bool = True) -> None:
+        """Report from the event loop, as `Reporter.record`. Raises `Stopped`."""
         if self._stopped.is_set():
             raise self._stop()
-        await self._reporter.record(*entries)
+        await self._reporter.record(*entries, wait=wait)
 
     def record_from_thread(self, *entries: Progress) -> None:
         """Report from a worker thread, and wait until it is in the log. Raises `Stopped`."""

@@ -1,7 +1,7 @@
 """An engine that works on nothing: each task is started and completed at once, as durable reports.
 
 Used by benchmarks and tests in place of CrewAI, which it never imports. Its one rule: it reports what a crew
-of the same tasks would, one report after another.
+of the same tasks would, one report after another; the end of the step takes the last one along.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ class NoopEngine:
     async def run(self, assignment: Assignment, reporter: Reporter) -> StepCompleted | StepFailed:
         """See `CrewEngine.run`."""
         document, step, attempt = assignment.definition, assignment.step, assignment.attempt
-        for task in document.tasks_of(step):
-            if task in assignment.done:
-                continue
+        tasks = [task for task in document.tasks_of(step) if task not in assignment.done]
+        for task in tasks:
             at: dict[str, Any] = {"step": step, "attempt": attempt, "task": task}
             started = TaskStarted(**at, agent=document.tasks[task].agent)
-            await reporter.record(started, TaskCompleted(**at, output=TaskOutput(task), duration_ms=0))
+            completed = TaskCompleted(**at, output=TaskOutput(task), duration_ms=0)
+            await reporter.record(started, completed, wait=task != tasks[-1])
         return StepCompleted(step=step, attempt=attempt)

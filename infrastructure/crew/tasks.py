@@ -76,9 +76,12 @@ class ReportedTask(Task):  # type: ignore[misc]
 
 
 async def reported(lane: Lane, work: Callable[[], Awaitable[Any]]) -> Any:
-    """CrewAI's output of the work, once the log has it. Raises `GaveUp` with what failed."""
+    """CrewAI's output of the work. Raises `GaveUp` with what failed.
+
+    Neither start nor end is waited for: the next call's intent, or the step's end, carries them.
+    """
     run, begin = lane.run, time.monotonic()
-    await run.record(TaskStarted(**lane.at, agent=lane.agent))
+    await run.record(TaskStarted(**lane.at, agent=lane.agent), wait=False)
     try:
         result = await work()
         output = output_of(lane.task, result)
@@ -87,9 +90,9 @@ async def reported(lane: Lane, work: Callable[[], Awaitable[Any]]) -> Any:
     except Exception as error:  # noqa: BLE001 - CrewAI raises bare exceptions for most of its faults
         failure = failure_of(lane.task, error)
     else:
-        await run.record(TaskCompleted(**lane.at, output=output, duration_ms=ms_since(begin)))
+        await run.record(TaskCompleted(**lane.at, output=output, duration_ms=ms_since(begin)), wait=False)
         return result
-    await run.record(TaskFailed(**lane.at, failure=failure, duration_ms=ms_since(begin)))
+    await run.record(TaskFailed(**lane.at, failure=failure, duration_ms=ms_since(begin)), wait=False)
     raise GaveUp(failure)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import msgspec
 import pytest
@@ -21,6 +22,8 @@ from domain.execution import (
     Status,
     StepCompleted,
     StepFailed,
+    TaskCompleted,
+    TaskOutput,
     TaskStarted,
 )
 from domain.registry import event_of
@@ -204,6 +207,48 @@ async def test_a_claim_and_a_report_may_come_twice() -> None:
     report = RecordProgress(execution_id="x", step="crew", attempt=1, after=0, entries=(begun,))
     assert await ask(house, report, "r") == await ask(house, report, "r") == Reply()
     assert await house.log.head() == 5
+
+
+async def test_what_nobody_waits_for_goes_along_with_the_next_report() -> None:
+    house = House()
+
+    class Swift(PlainEngine):
+        async def run(self, assignment: Assignment, reporter: Reporter) -> StepCompleted | StepFailed:
+            at: dict[str, Any] = {"step": assignment.step, "attempt": assignment.attempt}
+            for task in assignment.definition.tasks_of(assignment.step):
+                await reporter.record(TaskStarted(**at, task=task, agent="any"), wait=False)
+                completed = TaskCompleted(**at, task=task, output=TaskOutput(task), duration_ms=0)
+                await reporter.record(completed, wait=False)
+            return StepCompleted(**at)
+
+    await house.start("x", blog(), topic="tea")
+    async with house.running(house.dispatcher().run(), house.runner("r1", Swift()).run()):
+        await eventually(ended(house, "x"))
+    events = await house.log.read_stream("execution-x")
+    tasks = len(blog().tasks)
+    assert [event.tag for event in events].count("execution.task_completed") == tasks
+    commands = [event.metadata.command_id for event in events[3:]]
+    assert len(commands) == 2 * tasks + 2
+    assert len(set(commands)) == 1
+
+
+async def test_what_nobody_waits_for_is_sent_though_nothing_follows() -> None:
+    house = House()
+
+    class Slow(PlainEngine):
+        async def run(self, assignment: Assignment, reporter: Reporter) -> StepCompleted | StepFailed:
+            at: dict[str, Any] = {"step": assignment.step, "attempt": assignment.attempt}
+            await reporter.record(TaskStarted(**at, task="research", agent="any"), wait=False)
+            await asyncio.Event().wait()
+            return StepCompleted(**at)
+
+    await house.start("x", blog(), topic="tea")
+    async with house.running(house.dispatcher().run(), house.runner("r1", Slow()).run()):
+        await eventually(lambda: recorded_tags(house, "execution.task_started"))
+
+
+async def recorded_tags(house: House, tag: str) -> bool:
+    return any(event.tag == tag for event in await house.log.read_all(0, 100))
 
 
 @pytest.mark.parametrize(

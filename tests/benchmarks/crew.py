@@ -62,7 +62,7 @@ class Figures(msgspec.Struct, frozen=True):
 class Silent:
     """A reporter in memory."""
 
-    async def record(self, *entries: Progress) -> None:
+    async def record(self, *entries: Progress, wait: bool = True) -> None:
         """Nothing to wait for."""
 
     def tokens(self, call: str, text: str) -> None:

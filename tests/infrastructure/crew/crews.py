@@ -27,7 +27,7 @@ class MemoryReporter:
         self.pieces: dict[str, list[str]] = {}
         self._refuse = refuse
 
-    async def record(self, *entries: Progress) -> None:
+    async def record(self, *entries: Progress, wait: bool = True) -> None:
         if any(map(self._refuse, entries)):
             raise Stopped("refused")
         self.entries.extend(entries)

@@ -40,7 +40,7 @@ class FileReporter:
         self._journaled = 0
         self.outputs: dict[str, object] = {}
 
-    async def record(self, *entries: Progress) -> None:
+    async def record(self, *entries: Progress, wait: bool = True) -> None:
         for entry in entries:
             if isinstance(entry, Journaled):
                 self._keep(entry)
