@@ -58,7 +58,7 @@ class Journal(Silent):
     def __init__(self) -> None:
         self.entries: list[Journaled] = []
 
-    async def record(self, *entries: Progress) -> None:
+    async def record(self, *entries: Progress, wait: bool = True) -> None:
         self.entries += [entry for entry in entries if isinstance(entry, Journaled)]
 
 
@@ -80,7 +80,7 @@ class TimedReporter:
         self.tokens = reporter.tokens
         self._intent_ms = 0.0
 
-    async def record(self, *entries: Progress) -> None:
+    async def record(self, *entries: Progress, wait: bool = True) -> None:
         begin = time.perf_counter()
         await self._reporter.record(*entries)
         took = (time.perf_counter() - begin) * 1000
