@@ -1,6 +1,6 @@
 """What the application asks of the world. A port exists only where two adapters exist.
 
-EventLog    memory, SQLite, PostgreSQL          infrastructure/event_log/ (`ContentStore` too, of `contents`)
+EventLog    memory, SQLite, PostgreSQL          infrastructure/event_log/ (`log_port`; `ContentStore` of `contents`)
 EventFeed   memory, JetStream                   infrastructure/nats/
 WorkQueue   memory, JetStream                   infrastructure/nats/
 CrewEngine  CrewAI, no-op (benchmarks, tests)   infrastructure/crew/
@@ -15,110 +15,42 @@ from typing import Protocol
 
 import msgspec
 
-from application.contents import ContentStore, StoredPart
+from application.log_port import (
+    MAX_EVENT_BYTES,
+    Append,
+    Appended,
+    CommandRecord,
+    EventLog,
+    NewEvent,
+    Replayed,
+)
 from domain.catalog import Model
 from domain.definition import Definition, Json
 from domain.execution import Journaled, Origin, Progress, StepCompleted, StepFailed, TaskOutput
-from domain.message import Metadata, Recorded
+from domain.message import Recorded
 
-MAX_EVENT_BYTES = 256 * 1024
-"""An event body above this is refused with `TooLarge`; large content goes to the content store."""
-
-
-class NewEvent(msgspec.Struct, frozen=True):
-    """An event on its way into the log: tag, JSON body, metadata; the log gives it version and position."""
-
-    tag: str
-    body: bytes
-    metadata: Metadata
-
-
-class CommandRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """What a command that came with an idempotency key did; committed in the same transaction as its events.
-
-    key           the caller's key, already scoped: "<tenant>:<method> <path>:<key>"
-    request_hash  SHA-256 (hex) of the request, to tell a repeat from a reuse
-    response      the stream that the command changed; the log fills `version` and `position` beside it
-    """
-
-    key: str
-    request_hash: str
-    command_id: str
-    response: bytes = b""
-    version: int = 0
-    position: int = 0
-
-
-class Append(msgspec.Struct, frozen=True, kw_only=True):
-    """One command's effect: all or nothing.
-
-    stream, expected_version  the stream and the version it must be at (0: it must not exist)
-    events                    at least one
-    guards                    other streams that the decision rests on, and the version each must still be at
-    record                    stored with the events when the caller gave an idempotency key
-    contents                  stored with the events that name them; one that is there is left as it is
-    """
-
-    stream: str
-    expected_version: int
-    events: tuple[NewEvent, ...]
-    guards: tuple[tuple[str, int], ...] = ()
-    record: CommandRecord | None = None
-    contents: tuple[StoredPart, ...] = ()
-
-
-class Appended(msgspec.Struct, frozen=True):
-    """Where the last event of an append landed."""
-
-    version: int
-    position: int
-
-
-class Replayed(Exception):
-    """The append's idempotency key is already stored: nothing was appended, `record` is what was done then.
-
-    Not an error of the tree: the caller of `append` compares `request_hash` and answers what was answered.
-    """
-
-    def __init__(self, record: CommandRecord) -> None:
-        super().__init__(record.key)
-        self.record = record
-
-
-class EventLog(ContentStore, Protocol):
-    """The one truth. Positions 1..n without a hole, in commit order; acknowledged means durable."""
-
-    async def append(self, append: Append) -> Appended:
-        """Commit one command's events, in a group with whatever else waits.
-
-        Raises `Conflict` (the stream or a guard moved), `Replayed`, `TooLarge`, `LogFull`, `LogUnavailable`.
-        A lost connection is resolved by looking for the command's own events before it is tried again.
-        """
-        ...
-
-    async def read_stream(self, stream: str, after_version: int = 0) -> Sequence[Recorded]:
-        """The events of one stream beyond a version, in order; () when there are none."""
-        ...
-
-    async def read_all(self, after_position: int, limit: int) -> Sequence[Recorded]:
-        """The next events of the whole log, in position order, at most `limit`."""
-        ...
-
-    async def head(self) -> int:
-        """The last position; 0 for an empty log."""
-        ...
-
-    async def command_record(self, key: str) -> CommandRecord | None:
-        """What was stored under an idempotency key."""
-        ...
-
-    async def wait_beyond(self, position: int, timeout_s: float) -> None:
-        """Return as soon as the log may hold more than `position`, or after `timeout_s`."""
-        ...
-
-    async def close(self) -> None:
-        """Flush what is queued, then let go of every connection and thread."""
-        ...
+__all__ = [
+    "MAX_EVENT_BYTES",
+    "Append",
+    "Appended",
+    "Assignment",
+    "Clock",
+    "CommandRecord",
+    "Crashed",
+    "CrewEngine",
+    "Delivery",
+    "EventFeed",
+    "EventLog",
+    "FeedMoved",
+    "Handler",
+    "NewEvent",
+    "Prior",
+    "Replayed",
+    "Reporter",
+    "Stopped",
+    "Work",
+    "WorkQueue",
+]
 
 
 class FeedMoved(Exception):
