@@ -1,6 +1,6 @@
 """What the application asks of the world. A port exists only where two adapters exist.
 
-EventLog    memory, SQLite, PostgreSQL          infrastructure/event_log/ (`log_port`; `ContentStore` of `contents`)
+EventLog    memory, SQLite, PostgreSQL          infrastructure/event_log/ (in `log_port`; also `ContentStore`)
 EventFeed   memory, JetStream                   infrastructure/nats/
 WorkQueue   memory, JetStream                   infrastructure/nats/
 CrewEngine  CrewAI, no-op (benchmarks, tests)   infrastructure/crew/
