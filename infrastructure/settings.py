@@ -19,6 +19,8 @@ from domain.errors import Fault, Invalid
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=86_400)]
 QUEUES = r"^\s*[A-Za-z_][A-Za-z0-9_-]{0,63}\s*(,\s*[A-Za-z_][A-Za-z0-9_-]{0,63}\s*)*$"
 
+AUDIT_KEY = r"^(PRIVATE\+KEY\+[^+\s]+\+[0-9a-f]{8}\+[A-Za-z0-9+/]{44})?$"
+
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """What an installation can set. Defaults are those of one machine (`kasal up`).
@@ -38,6 +40,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     lease_s             after this without a heartbeat a step is given to another runner
     max_streams         streams (SSE and WebSocket) that one API process keeps open at once
     log_queue           commands that may wait for the log before the API answers 503
+    audit_key           private key that signs checkpoints of the log (`kasal audit key --new`); empty: the
+                        one that `kasal up` makes in `data_dir`
+    checkpoint_s        a checkpoint is signed so long after the last, where there is anything new
+    checkpoint_events   and at the latest when so many events are new
     seed                plant the seeds at start-up
     files_dir           the folder that the tool read_file may read; empty: the tool refuses
     http_allow          hosts that the tool http_get may ask, separated by commas
@@ -61,6 +67,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     lease_s: Annotated[float, msgspec.Meta(ge=1, le=3_600)] = 30
     max_streams: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 10_000
     log_queue: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 4_096
+    audit_key: Annotated[str, msgspec.Meta(pattern=AUDIT_KEY)] = ""
+    checkpoint_s: Seconds = 10
+    checkpoint_events: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 4_096
     seed: bool = True
     files_dir: str = ""
     http_allow: str = ""
@@ -89,7 +98,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return self.host in ("127.0.0.1", "::1", "localhost")
 
 
-SECRETS = ("api_token", "log_url", "read_url", "nats_url")
+SECRETS = ("api_token", "audit_key", "log_url", "read_url", "nats_url")
 """Shown only with their credentials taken out."""
 
 

@@ -13,7 +13,11 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
+from application.audit.ports import AuditStore
+from application.audit.proofs import Audit
+from application.audit.verifying import Verified, verify_log
 from application.channel import CommandChannel
 from application.commands import CommandHandler
 from application.dispatcher import Dispatcher, OpenStep
@@ -22,8 +26,9 @@ from application.ports import CrewEngine, EventLog
 from application.relay import relay
 from domain.catalog import Tool
 from domain.errors import Invalid, LogUnavailable, Unavailable
+from infrastructure import auditing
 from infrastructure.clock import SystemClock
-from infrastructure.event_log.opening import open_event_log
+from infrastructure.event_log.opening import open_audit_store, open_event_log
 from infrastructure.event_log.schema import migrate, schema_state
 from infrastructure.nats.accounts import READER_URL, write_secret
 from infrastructure.nats.cloudevents import CloudEvent, to_cloudevent
@@ -160,6 +165,11 @@ class Installation:
     async def relay(self) -> None:
         await relay(await self.log(), self.feed())
 
+    async def keep_checkpoints(self) -> None:
+        """Sign checkpoints of the log; without a key, nothing."""
+        log, store = await self.log(), self._audit_store()
+        await auditing.keep_checkpoints(self.settings, store, self.clock, log.wait_beyond)
+
     async def project(self, *, follow_log: bool = False) -> None:
         """follow_log: the events come from this process's log, not over NATS."""
         log = await self.log()
@@ -229,6 +239,19 @@ class Installation:
 
         return tokens()
 
+    def audit(self) -> Audit:
+        return Audit(self._audit_store(), auditing.public_key(self.settings))
+
+    async def verify_log(self, keys: Sequence[str], **how: Any) -> Verified:
+        """Walk the whole log. keys: public keys as text; how: as `application.audit.verifying` has it."""
+        await self.log()
+        return await verify_log(self._audit_store(), auditing.verifier(keys), **how)
+
+    def _audit_store(self) -> AuditStore:
+        store = open_audit_store(self.settings.event_log_url)
+        self._stack.push_async_callback(store.close)
+        return store
+
     async def check_log(self) -> None:
         await (await self.log()).head()
 
@@ -259,6 +282,7 @@ __all__ = [
     "Engine",
     "Installation",
     "Line",
+    "auditing",
     "blog_production",
     "load_engine",
     "run_alone",

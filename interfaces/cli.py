@@ -21,7 +21,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "up": ("interfaces.processes.up:up", "Run everything on this machine until Ctrl-C."),
     "demo": ("interfaces.operations.demo:demo", "Run a workflow end to end and show it live."),
     "api": ("interfaces.processes.api:api", "Serve the HTTP API."),
-    "relay": ("interfaces.processes.loops:relay", "Copy the event log to NATS."),
+    "relay": ("interfaces.processes.loops:relay", "Copy the event log to NATS; sign checkpoints of it."),
     "projector": ("interfaces.processes.loops:projector", "Keep the read tables up to date."),
     "dispatcher": ("interfaces.processes.loops:dispatcher", "Hand out work; take what runners report."),
     "runner": ("interfaces.processes.runner:runner", "Run crews."),
@@ -32,6 +32,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
         "List, rebuild, verify, retry read models.",
     ),
     "events": ("interfaces.operations.events:events", "The events that are recorded."),
+    "audit": ("interfaces.operations.audit:audit", "Prove that nobody changed the event log."),
     "health": ("interfaces.operations.health:health", "Whether a process on this machine is alive."),
     "config": ("interfaces.operations.config:config", "Check and show the settings."),
 }

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from application.audit.ports import AuditStore
 from application.ports import EventLog
 from domain.errors import Invalid, LogUnavailable
+from infrastructure.event_log.audit_postgres import PostgresAuditStore
+from infrastructure.event_log.audit_sqlite import SqliteAuditStore
 from infrastructure.event_log.memory import MemoryEventLog
 from infrastructure.event_log.postgres import PostgresEventLog
 from infrastructure.event_log.sqlite import SqliteEventLog
@@ -26,6 +29,15 @@ async def open_event_log(url: str, *, queue_limit: int = QUEUE_LIMIT) -> EventLo
     if is_postgres(url):
         return await _readable(PostgresEventLog(url, queue_limit))
     raise Invalid("an event log is at sqlite:///path, postgresql://… or memory:")
+
+
+def open_audit_store(url: str) -> AuditStore:
+    """The audit's view of the log at a URL, which need not be up yet. Raises `Invalid` for any other URL."""
+    if is_sqlite(url):
+        return SqliteAuditStore(sqlite_path(url))
+    if is_postgres(url):
+        return PostgresAuditStore(url)
+    raise Invalid("a log that is audited is at sqlite:///path or postgresql://…")
 
 
 async def _readable(log: EventLog) -> EventLog:

@@ -16,6 +16,7 @@ from litestar.middleware import DefineMiddleware
 
 from application.live_events import LiveEvents
 from interfaces.http import (
+    audit,
     catalog,
     contents,
     documentation,
@@ -61,6 +62,7 @@ ROUTES = (
     events.stream_all,
     sockets.all_events,
     sockets.one_execution,
+    *audit.ROUTES,
     *catalog.ROUTES,
     usage.list_all,
     documentation.page,

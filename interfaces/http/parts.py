@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 
+from application.audit.proofs import Audit
 from application.commands import CommandHandler
 from application.contents import Contents
 from application.live_events import LogReader
@@ -25,6 +26,7 @@ Check = Callable[[], Awaitable[None]]
 class Parts:
     """
     contents          large texts that events name
+    audit             checkpoints of the log, and proofs
     read_log          history for streams, before the live feed takes over
     feed              events as they come; its going away stops nothing
     to_cloudevent     an event as CloudEvent JSON
@@ -39,6 +41,7 @@ class Parts:
     commands: CommandHandler
     read: ReadDatabase
     contents: Contents
+    audit: Audit
     read_log: LogReader
     feed: EventFeed
     to_cloudevent: Callable[[Recorded], bytes]

@@ -12,8 +12,14 @@ from interfaces.processes.process import run
 
 @click.command()
 def relay() -> None:
-    """Copy the event log to NATS JetStream, in order, fenced."""
-    run("relay", Installation.relay)
+    """Copy the event log to NATS JetStream, in order, fenced; sign checkpoints of it (KASAL_AUDIT_KEY)."""
+    run("relay", copy_and_sign)
+
+
+async def copy_and_sign(installation: Installation) -> None:
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(installation.relay())
+        tasks.create_task(installation.keep_checkpoints())
 
 
 @click.command()

@@ -64,6 +64,7 @@ async def parts_of(installation: Installation) -> Parts:
         commands=await installation.commands(),
         read=await installation.read(),
         contents=Contents(log),
+        audit=installation.audit(),
         read_log=log,
         feed=installation.feed(),
         to_cloudevent=to_cloudevent,

@@ -19,7 +19,7 @@ import click
 
 from domain.errors import Rejected
 from infrastructure.settings import Settings, variable
-from infrastructure.wiring import READER_URL, Installation
+from infrastructure.wiring import READER_URL, Installation, auditing
 from interfaces.processes.process import log, run
 from interfaces.processes.serving import listen, serve, url_of
 
@@ -44,12 +44,14 @@ async def main(installation: Installation) -> None:
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     with sole_owner(settings.data_dir) as note, listen(settings) as listener:
         await installation.migrate()
+        auditing.make_key(settings)
         nats_url = await installation.start_nats()
         await installation.nats()
         if settings.seed:
             await installation.plant()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(installation.relay())
+            tasks.create_task(installation.keep_checkpoints())
             tasks.create_task(installation.project(follow_log=True))
             tasks.create_task(installation.dispatch(follow_log=True, runners_are_gone=True))
             tasks.create_task(installation.serve_runners())

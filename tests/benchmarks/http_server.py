@@ -18,13 +18,14 @@ import uvloop
 from litestar import Litestar, post
 from uvicorn._types import ASGIApplication
 
+from application.audit.proofs import Audit
 from application.commands import CommandHandler, Context
 from application.contents import Contents
 from application.requests import create_workflow
 from domain.catalog import Model, SetEntry
 from domain.definition import Json
 from infrastructure.clock import SystemClock
-from infrastructure.event_log.opening import open_event_log
+from infrastructure.event_log.opening import open_audit_store, open_event_log
 from infrastructure.event_log.schema import migrate
 from infrastructure.nats.cloudevents import to_cloudevent
 from infrastructure.nats.memory import MemoryFeed
@@ -66,6 +67,7 @@ async def api(url: str) -> Litestar:
             commands=commands,
             read=await open_read_database("sqlite:////dev/null"),
             contents=Contents(log),
+            audit=Audit(open_audit_store("sqlite:////dev/null"), None),
             read_log=log,
             feed=MemoryFeed(),
             to_cloudevent=to_cloudevent,

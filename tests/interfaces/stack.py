@@ -9,21 +9,25 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
 import uvicorn
 
+from application.audit.keeping import Keeper
+from application.audit.ports import AuditStore
+from application.audit.proofs import Audit
 from application.commands import CommandHandler, Context
 from application.contents import Contents
 from application.ports import EventFeed, EventLog
 from application.relay import relay
 from domain.catalog import Model, SetEntry
 from domain.errors import Unavailable
+from infrastructure.audit_keys import SigningKey
 from infrastructure.clock import SystemClock
-from infrastructure.event_log.opening import open_event_log
+from infrastructure.event_log.opening import open_audit_store, open_event_log
 from infrastructure.event_log.schema import migrate
 from infrastructure.nats.cloudevents import to_cloudevent
 from infrastructure.settings import Settings
@@ -33,6 +37,9 @@ from interfaces.http.parts import Parts
 from projections import ALL
 from projections.database import ReadDatabase, open_read_database
 from projections.engine import project
+
+KEY = SigningKey.generate("kasal/test")
+"""Signs the checkpoints of tests."""
 
 SYSTEM = Context(actor="system:test")
 
@@ -79,7 +86,8 @@ class Stack:
     feed: EventFeed
     tokens: Tokens
     app: Any
-    loops: dict[str, asyncio.Task[None]] = field(default_factory=dict)
+    loops: dict[str, asyncio.Task[None]]
+    audit_store: AuditStore
 
     async def workflow(self, **changes: object) -> str:
         """A saved workflow's id."""
@@ -96,6 +104,14 @@ class Stack:
         assert answer.status_code == 201, answer.text
         started: dict[str, Any] = answer.json()
         return started
+
+    async def checkpoint(self) -> None:
+        """Sign what is in the log by now."""
+        keeper = await Keeper.of(self.audit_store, KEY, SystemClock())
+        while await keeper.extend(10_000):
+            pass
+        if keeper.unsigned:
+            assert await keeper.sign()
 
     async def stop(self, loop: str) -> None:
         """End the relay or the projector."""
@@ -124,12 +140,14 @@ async def running(
     commands = CommandHandler(log, SystemClock())
     await commands.handle(SetEntry(kind="models", entry=Model(name="demo/model", default=True)), SYSTEM)
     tokens = Tokens()
+    audit_store = open_audit_store(url)
     parts = Parts(
         settings=Settings(**settings),
         clock=SystemClock(),
         commands=commands,
         read=read,
         contents=Contents(log),
+        audit=Audit(audit_store, KEY.public),
         read_log=log,
         feed=feed,
         to_cloudevent=to_cloudevent,
@@ -143,13 +161,14 @@ async def running(
     }
     try:
         async with serving(app) as address, httpx.AsyncClient(base_url=address, timeout=20) as client:
-            yield Stack(address, client, log, read, commands, feed, tokens, app, loops)
+            yield Stack(address, client, log, read, commands, feed, tokens, app, loops, audit_store)
             await end_streams(app)
     finally:
         for task in loops.values():
             task.cancel()
         await asyncio.wait([*loops.values(), asyncio.create_task(asyncio.sleep(0))])
         await read.close()
+        await audit_store.close()
         await log.close()
 
 

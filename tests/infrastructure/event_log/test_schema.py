@@ -22,6 +22,8 @@ TABLES = {
     "kasal_head": ["id", "position"],
     "kasal_commands": ["key", "request_hash", "command_id", "response", "version", "position", "at"],
     "kasal_contents": ["digest", "owner", "number", "tenant", "total_bytes", "body"],
+    "kasal_tiles": ["level", "number", "hashes"],
+    "kasal_checkpoints": ["size", "note"],
     "kasal_schema": ["version_num"],
 }
 

@@ -1,0 +1,89 @@
+"""`kasal audit` beside a running stack: bundles, proofs, the walk over the log, a change that is found."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.processes.stack import BLOG, Up, clean_environment, post, wait_for_end
+
+
+@pytest.fixture(scope="module")
+def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+    """A stack that has run one workflow."""
+    up = Up(tmp_path_factory.mktemp("stack") / "d", KASAL_CHECKPOINT_S="1")
+    yield up
+    up.end()
+
+
+@pytest.fixture(scope="module")
+def execution_id(up: Up) -> str:
+    started: str = post(up.client, "/v1/executions", BLOG)["id"]
+    wait_for_end(up.client, started)
+    return started
+
+
+def kasal(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "interfaces.cli", *arguments]
+    environment = clean_environment(KASAL_DATA_DIR=str(folder))
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=100, check=False)
+
+
+def test_a_bundle_is_checked_where_nothing_but_the_key_is_known(
+    up: Up, execution_id: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "bundle"
+    written = kasal(up.data_dir, "audit", "bundle", execution_id, "-o", str(file))
+    assert written.returncode == 0, written.stderr
+    key = kasal(up.data_dir, "audit", "key").stdout.strip()
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    checked = kasal(elsewhere, "audit", "verify", str(file), "--key", key)
+    assert (checked.returncode, "sound" in checked.stdout) == (0, True), checked.stderr
+    assert kasal(elsewhere, "audit", "verify", str(file)).returncode == 2
+
+    head, first, *rest = file.read_bytes().splitlines(keepends=True)
+    event = json.loads(first)
+    event["tag"] = "execution.completed"
+    file.write_bytes(b"".join([head, json.dumps(event).encode() + b"\n", *rest]))
+    refused = kasal(elsewhere, "audit", "verify", str(file), "--key", key)
+    assert refused.returncode == 7
+    assert f"position {event['position']}: the event is not the one that was signed" in refused.stdout
+    stranger = kasal(elsewhere, "audit", "key", "--new").stdout.rpartition("public: ")[2].strip()
+    assert kasal(elsewhere, "audit", "verify", str(file), "--key", stranger).returncode == 7
+
+
+def test_the_whole_log_is_walked_and_a_change_is_named(up: Up, execution_id: str, tmp_path: Path) -> None:
+    witness = tmp_path / "checkpoint"
+    witness.write_text(kasal(up.data_dir, "audit", "checkpoint").stdout, encoding="utf-8")
+    walked = kasal(up.data_dir, "audit", "verify", "--checkpoint", str(witness))
+    assert walked.returncode == 0, walked.stdout + walked.stderr
+    proof = kasal(up.data_dir, "audit", "prove", "1")
+    assert json.loads(proof.stdout)["position"] == 1
+    size = json.loads(proof.stdout)["size"]
+    assert json.loads(kasal(up.data_dir, "audit", "consistency", str(size)).stdout)["from"] == size
+
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    shutil.copy(up.data_dir / "audit.key", copy)
+    with sqlite3.connect(up.data_dir / "log.db") as source, sqlite3.connect(copy / "log.db") as target:
+        source.backup(target)
+    assert kasal(copy, "audit", "verify").returncode == 0
+    with sqlite3.connect(copy / "log.db") as database:
+        database.execute("UPDATE kasal_events SET metadata = metadata || ' ' WHERE notification_id = 7")
+    found = kasal(copy, "audit", "verify", "--checkpoint", str(witness))
+    assert found.returncode == 7
+    assert "position 7: the event is not the one that was signed" in found.stdout
+
+
+def test_what_nobody_has_is_told_with_its_exit_code(up: Up, tmp_path: Path) -> None:
+    assert kasal(up.data_dir, "audit", "bundle", "nobody", "-o", str(tmp_path / "x")).returncode == 3
+    assert kasal(up.data_dir, "audit", "prove", "1000000").returncode == 3
+    assert not (tmp_path / "x").exists()
