@@ -15,15 +15,17 @@ from application.commands import CommandHandler, Context, Outcome
 from application.contents import Contents, Part, named, part_fault
 from application.journals import journal_of
 from application.ports import Assignment, EventLog, Prior
-from domain.errors import Conflict, KasalError, NotFound, Rejected, Unavailable
+from domain.errors import Conflict, Draining, Held, KasalError, NotFound, Rejected, Unavailable
 from domain.execution import (
     EXECUTION,
     Execution,
     Journaled,
     RecordProgress,
     StartStep,
+    Status,
     StepStatus,
     TaskOutput,
+    refused_beginnings,
 )
 from domain.execution.results import earlier_context
 
@@ -88,6 +90,9 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """assignment: of a claim that was granted. retry_after_s: nothing was done, ask again.
 
     refused: why the runner has to stop; is_over: nobody will need the work again.
+    is_draining: begin nothing more, report how what is in flight comes out, then let go. With `refused`
+    nothing of the report was recorded; without, what it would have begun was not.
+    is_held: the attempt before still does that; claim again later.
     journal, outputs, part: what was asked for; has_more: and there is more, behind it.
     missing: contents that are not there; a report that names them was not recorded, send it with them.
     """
@@ -100,6 +105,8 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     missing: tuple[str, ...] = ()
     refused: str = ""
     is_over: bool = False
+    is_draining: bool = False
+    is_held: bool = False
     retry_after_s: float = 0
 
 
@@ -130,6 +137,10 @@ class CommandChannel:
             return Reply(retry_after_s=error.retry_after_s)
         except Conflict:
             return Reply(retry_after_s=0.05)
+        except Draining as error:
+            return Reply(refused=str(error), is_over=True, is_draining=True)
+        except Held:
+            return Reply(is_held=True)
         except KasalError as error:
             is_over = not isinstance(request.command, Asked) and await self._is_over(request.command)
             return Reply(refused=str(error), is_over=is_over)
@@ -147,7 +158,7 @@ class CommandChannel:
                 await self._contents.put(request.tenant, f"execution-{execution_id}", part)
                 return Reply()
             case StartStep() as claim:
-                return granted(claim, await self._commands.handle(claim, context_of(request)))
+                return granted(claim, state_after(await self._commands.handle(claim, context_of(request))))
             case RecordProgress() as report:
                 return await self._record(report, request)
 
@@ -158,8 +169,8 @@ class CommandChannel:
         elsewhere = [digest for digest in dict.fromkeys(named(report.entries)) if digest not in along]
         if missing := await self._contents.missing(request.tenant, report.stream, elsewhere):
             return Reply(missing=missing)
-        await self._commands.handle(report, context_of(request))
-        return Reply()
+        execution = state_after(await self._commands.handle(report, context_of(request)))
+        return Reply(is_draining=refused_beginnings(execution, report))
 
     async def _read_journal(self, asked: ReadJournal) -> Reply:
         """A page that fits a message."""
@@ -190,7 +201,7 @@ class CommandChannel:
         if not execution.is_open or step is None:
             return True
         outdated = isinstance(command, StartStep) and command.turn < step.turn
-        return outdated or step.status in (StepStatus.COMPLETED, StepStatus.FAILED)
+        return outdated or execution.status is Status.PAUSED or not step.status.is_active
 
 
 def context_of(request: Request) -> Context:
@@ -221,13 +232,16 @@ def page_size(items: Iterable[msgspec.Struct]) -> int:
     return page
 
 
-def granted(command: StartStep, outcome: Outcome) -> Reply:
-    """The assignment of the attempt that the claim began; a refusal when it ended the execution instead."""
-    execution = outcome.state
-    assert isinstance(execution, Execution)  # noqa: S101 - the aggregate of StartStep
+def state_after(outcome: Outcome) -> Execution:
+    assert isinstance(outcome.state, Execution)  # noqa: S101 - the aggregate of the commands of runners
+    return outcome.state
+
+
+def granted(command: StartStep, execution: Execution) -> Reply:
+    """The assignment of the attempt that the claim began; a refusal when it began none."""
     step = execution.steps[command.step]
     if not execution.is_open or step.status is not StepStatus.RUNNING or execution.request is None:
-        return Reply(refused=f"the execution has ended: {execution.status}", is_over=True)
+        return Reply(refused=f"no attempt begins: the execution is {execution.status}", is_over=True)
     return Reply(
         assignment=Assignment(
             execution_id=command.execution_id,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from typing import Protocol, TypeVar
+from typing import Literal, Protocol, TypeVar
 
 import msgspec
 import structlog
@@ -21,6 +21,8 @@ from domain.execution import (
     ExecutionCancelled,
     ExecutionCompleted,
     ExecutionFailed,
+    ExecutionPaused,
+    ExecutionTimedOut,
     RescheduleStep,
     StepScheduled,
 )
@@ -32,17 +34,25 @@ log = structlog.get_logger()
 QUEUE_WATCH_S = 2.0
 
 SCHEDULED = tag_of(StepScheduled)
-ENDED = tuple(tag_of(event) for event in (ExecutionCompleted, ExecutionFailed, ExecutionCancelled))
+PAUSED = tag_of(ExecutionPaused)
+ENDED = tuple(
+    tag_of(event) for event in (ExecutionCompleted, ExecutionFailed, ExecutionCancelled, ExecutionTimedOut)
+)
 
 
 class OpenStep(msgspec.Struct, frozen=True, kw_only=True):
-    """A step that the read tables show as scheduled or running, of an execution that has not ended."""
+    """A step that the read tables show as unfinished, of an execution that has not ended.
+
+    is_with_runner  its attempt is under way, or was told to let go and has not yet
+    is_queued       the queue has to hold its turn
+    """
 
     tenant: str
     execution_id: str
     step: str
     turn: int
-    is_running: bool
+    is_with_runner: bool
+    is_queued: bool = True
     queue: str = "default"
 
 
@@ -62,10 +72,14 @@ class OpenSteps(Protocol):
         ...
 
 
-class Announce(Protocol):
-    """Tells every runner that an execution has ended; transient, may be lost: the log refuses them anyway."""
+Order = Literal["stop", "drain"]
+"""stop: the execution has ended. drain: begin nothing more, let what is in flight come to its end."""
 
-    async def __call__(self, execution_id: str) -> None: ...
+
+class Announce(Protocol):
+    """Tells every runner what an execution asks of it; transient, may be lost: the log refuses the rest."""
+
+    async def __call__(self, execution_id: str, order: Order) -> None: ...
 
 
 class Dispatcher:
@@ -100,7 +114,7 @@ class Dispatcher:
     async def _follow(self, position: int) -> None:
         async def follow() -> None:
             nonlocal position
-            async for batch in self._feed.follow(position, tags=(SCHEDULED, *ENDED)):
+            async for batch in self._feed.follow(position, tags=(SCHEDULED, PAUSED, *ENDED)):
                 await asyncio.gather(*map(self._dispatch, batch))
                 position = batch[-1].position if batch else position
 
@@ -110,7 +124,9 @@ class Dispatcher:
         if recorded.tag == SCHEDULED:
             await self._queue.enqueue(work_of(recorded))
         elif recorded.tag in ENDED:
-            await self._announce(recorded.entity_id)
+            await self._announce(recorded.entity_id, "stop")
+        elif recorded.tag == PAUSED:
+            await self._announce(recorded.entity_id, "drain")
 
     async def _watch_queue(self, known: str) -> None:
         """A queue that was made anew, or was away, may have forgotten work: recover."""
@@ -124,9 +140,10 @@ class Dispatcher:
     async def _recover(self) -> int:
         """Put every open step into the queue, which keeps a turn once. Returns the view's position."""
         position, steps = await self._open_steps()
-        orphans = [step for step in steps if step.is_running and self._runners_are_gone]
+        orphans = [step for step in steps if step.is_with_runner and self._runners_are_gone]
         await asyncio.gather(*map(self._reschedule, orphans))
-        await asyncio.gather(*(self._queue.enqueue(again(step)) for step in steps if step not in orphans))
+        queued = [step for step in steps if step.is_queued and step not in orphans]
+        await asyncio.gather(*(self._queue.enqueue(again(step)) for step in queued))
         self._runners_are_gone = False
         return position
 

@@ -180,11 +180,13 @@ class Stopped(BaseException):
 
     A BaseException, so that no `except Exception` between a model call and the engine swallows it.
     is_over: the work itself has ended too; otherwise somebody else may have it, and acknowledges it.
+    is_draining: only what would begin something is refused; what is in flight is waited for and reported.
     """
 
-    def __init__(self, reason: str, *, is_over: bool = False) -> None:
+    def __init__(self, reason: str, *, is_over: bool = False, is_draining: bool = False) -> None:
         super().__init__(reason)
         self.is_over = is_over
+        self.is_draining = is_draining
 
 
 class Crashed(Stopped):
@@ -195,8 +197,9 @@ class Reporter(Protocol):
     """Where an engine says what happens, from its event loop."""
 
     async def record(self, *entries: Progress, wait: bool = True) -> None:
-        """Returns when the entries are in the log; those that wait go together. Raises `Stopped`.
+        """Returns when the entries are in the log; those that wait go together.
 
+        Raises `Stopped`; one that `is_draining` for entries that would begin something (see `Drained`).
         wait: False for what another report follows at once, which then carries it; returns at once.
         """
         ...
@@ -212,7 +215,8 @@ class CrewEngine(Protocol):
     async def run(self, assignment: Assignment, reporter: Reporter) -> StepCompleted | StepFailed:
         """Report tasks and calls as they happen; return how the step ended (the caller reports that).
 
-        Raises `Stopped` when a report did. On cancellation of the task it stops at the next call.
+        Raises `Stopped` when a report did; where that `is_draining`, not before the calls in flight have
+        ended and are reported. On cancellation of the task it stops at the next call.
         """
         ...
 

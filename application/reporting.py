@@ -7,17 +7,18 @@ they were reported; what queued while a report was under way goes in the next.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import msgspec
 import structlog
 
-from application.channel import Asked, PutContent, ReadContent, ReadJournal, ReadOutputs, Reply, Request
-from application.contents import Part, bring_back, digest_of, parts_in, set_aside, whole_outputs
-from application.ports import Assignment, Handler, Prior, Stopped, Work
+from application.channel import Asked, PutContent, ReadContent, Reply, Request
+from application.contents import Part, digest_of, parts_in, set_aside
+from application.ports import Assignment, Handler, Stopped, Work
 from domain.errors import KasalError, NotFound
-from domain.execution import Journaled, Progress, RecordProgress, StartStep, TaskOutput
+from domain.execution import Drained, Progress, RecordProgress, StartStep
 
 log = structlog.get_logger()
 
@@ -29,6 +30,16 @@ CONTENT_TRIES = 5
 
 LINGER_S = 0.005
 """How long an entry that nobody waits for is kept for the next report to take along."""
+DRAIN_WITHIN_S = 120.0
+"""How long calls in flight may take to end after their attempt was told to let go."""
+
+HELD_AT_MOST_S = DRAIN_WITHIN_S + 10
+"""How long a claim waits for the attempt before it; after that the runner of that one is taken for dead."""
+
+HELD_PAUSE_S = 0.25
+
+PAUSED = Stopped("the execution is paused", is_over=True, is_draining=True)
+SUSPENDED = Stopped("the step waits", is_over=True, is_draining=True)
 
 PublishTokens = Callable[[str, str], None]
 """(call, text) of the execution at hand; transient, never raises."""
@@ -66,11 +77,24 @@ class Channel:
                 log.warning("command channel is away", error=str(error), execution=self._work.execution_id)
                 reply = Reply(retry_after_s=pause_s)
             if reply.refused:
-                raise Stopped(reply.refused, is_over=reply.is_over)
+                raise Stopped(reply.refused, is_over=reply.is_over, is_draining=reply.is_draining)
             if not reply.retry_after_s:
                 return reply
             await asyncio.sleep(max(pause_s, reply.retry_after_s))
             pause_s = min(2 * pause_s, 2.0)
+
+    async def claim(self, claim: StartStep) -> tuple[Assignment, bool]:
+        """The step's context, once the attempt before has let go of it, and whether there is more to ask for.
+
+        Raises `Stopped`.
+        """
+        deadline = time.monotonic() + HELD_AT_MOST_S
+        while (reply := await self.send(claim)).is_held:
+            await asyncio.sleep(HELD_PAUSE_S)
+            claim = msgspec.structs.replace(claim, insists=time.monotonic() > deadline)
+        if reply.assignment is None:
+            raise Stopped("the claim was answered without an assignment")
+        return reply.assignment, reply.has_more
 
     async def text(self, digest: str) -> str:
         """A stored text, read part by part. Raises `NotFound` when it is not there as its digest says."""
@@ -95,6 +119,11 @@ class Entry(NamedTuple):
     done: asyncio.Future[None]
 
     @property
+    def begins(self) -> bool:
+        """Refused to an attempt that was told to let go."""
+        return not isinstance(self.progress, Drained)
+
+    @property
     def size_bytes(self) -> int:
         """In a message, with what goes along (as Base64)."""
         along = sum(len(part.body) for part in self.parts if part.is_whole)
@@ -109,11 +138,14 @@ def _is_known(done: asyncio.Future[None]) -> None:
 
 def again(stopped: Stopped) -> Stopped:
     """A copy to raise elsewhere: one exception object must not be raised in several tasks."""
-    return Stopped(str(stopped), is_over=stopped.is_over)
+    return Stopped(str(stopped), is_over=stopped.is_over, is_draining=stopped.is_draining)
 
 
 class StepReporter:
-    """`Reporter` over the channel: what queued while a report was under way goes in the next, in order."""
+    """`Reporter` over the channel: what queued while a report was under way goes in the next, in order.
+
+    overdue: done when the attempt was told to let go, and `DRAIN_WITHIN_S` have passed since.
+    """
 
     def __init__(self, channel: Channel, assignment: Assignment, publish_tokens: PublishTokens) -> None:
         self._channel = channel
@@ -125,11 +157,25 @@ class StepReporter:
         self._sender: asyncio.Task[None] | None = None
         self._recorded = 0
         self._stopped: Stopped | None = None
+        self._draining: Stopped | None = None
+        self.overdue: asyncio.Future[None] = self._loop.create_future()
+
+    def drain(self, why: Stopped = PAUSED) -> None:
+        """Begin nothing more. What waits to be reported and would begin something is refused here."""
+        if self._draining is None:
+            self._draining = why
+            self._loop.call_later(DRAIN_WITHIN_S, self._drained_long_enough)
+
+    def _drained_long_enough(self) -> None:
+        if not self.overdue.done():
+            self.overdue.set_result(None)
 
     async def record(self, *entries: Progress, wait: bool = True) -> None:
         if self._stopped:
             raise again(self._stopped)
         waiting = [Entry(*set_aside(entry), self._loop.create_future()) for entry in entries]
+        if self._draining and any(entry.begins for entry in waiting):
+            raise again(self._draining)
         self._waiting.extend(waiting)
         if not wait:
             for entry in waiting:
@@ -148,18 +194,30 @@ class StepReporter:
         self._loop.call_soon_threadsafe(self._publish_tokens, call, text)
 
     async def _send_waiting(self) -> None:
-        while self._waiting:
-            batch = self._next_batch()
+        while batch := self._next_batch():
             try:
-                await self._send(batch)
+                reply = await self._send(batch)
             except Stopped as stopped:
+                if stopped.is_draining:
+                    self.drain(stopped)
+                    self._waiting = [*self._without_beginnings(batch), *self._waiting]
+                    continue
                 self._stopped = stopped
                 self._resolve([*batch, *self._waiting], stopped)
                 self._waiting.clear()
                 return
+            if reply.is_draining:
+                self.drain(SUSPENDED)
+                batch = self._without_beginnings(batch)
             self._resolve(batch, None)
 
-    async def _send(self, batch: Sequence[Entry]) -> None:
+    def _without_beginnings(self, batch: Sequence[Entry]) -> list[Entry]:
+        """What may still be reported; the rest is refused."""
+        if self._draining:
+            self._resolve([entry for entry in batch if entry.begins], self._draining)
+        return [entry for entry in batch if not entry.begins]
+
+    async def _send(self, batch: Sequence[Entry]) -> Reply:
         """The contents that the other side does not have yet, then the entries; again while it lacks some."""
         command = RecordProgress(
             execution_id=self._assignment.execution_id,
@@ -174,7 +232,7 @@ class StepReporter:
             if not reply.missing:
                 self._known.update(part.digest for part in along)
                 self._recorded += len(batch)
-                return
+                return reply
             self._known.difference_update(reply.missing)
         raise Stopped(f"content {reply.missing[0]} was sent and is not there")
 
@@ -193,6 +251,8 @@ class StepReporter:
         return tuple(along.values())
 
     def _next_batch(self) -> list[Entry]:
+        if self._draining:
+            self._waiting = self._without_beginnings(self._waiting)
         size, count = 0, 0
         for entry in self._waiting:
             size += entry.size_bytes
@@ -211,39 +271,3 @@ class StepReporter:
                 entry.done.set_result(None)
             else:
                 entry.done.set_exception(again(error))
-
-
-async def read_journal(channel: Channel, assignment: Assignment) -> tuple[Journaled | Prior, ...]:
-    """The known outcomes of the step's calls, page by page, each with its whole text."""
-    pages: list[Journaled | Prior] = []
-    has_more = True
-    while has_more:
-        asked = ReadJournal(execution_id=assignment.execution_id, step=assignment.step, offset=len(pages))
-        reply = await channel.send(asked)
-        pages.extend(reply.journal)
-        has_more = reply.has_more
-    journal: list[Journaled | Prior] = []
-    for entry in pages:
-        outcome = entry.outcome if isinstance(entry, Prior) else entry
-        try:
-            whole = await bring_back(outcome, channel.text)
-        except NotFound as error:
-            log.warning("a call is made again", call=outcome.call, reason=str(error))
-        else:
-            prior = isinstance(entry, Prior)
-            journal.append(msgspec.structs.replace(entry, outcome=whole) if prior else whole)
-    return tuple(journal)
-
-
-async def read_outputs(channel: Channel, assignment: Assignment, *, has_more: bool) -> dict[str, TaskOutput]:
-    """The outputs of earlier steps that the step sees, whole. Raises `NotFound` for one that was erased.
-
-    has_more  the assignment had no room for them
-    """
-    outputs = dict(assignment.outputs)
-    while has_more:
-        asked = ReadOutputs(execution_id=assignment.execution_id, step=assignment.step, offset=len(outputs))
-        reply = await channel.send(asked)
-        outputs.update(reply.outputs)
-        has_more = reply.has_more
-    return await whole_outputs(outputs, channel.text)

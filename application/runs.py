@@ -16,13 +16,15 @@ import msgspec
 import structlog
 
 from application.ports import Assignment, Crashed, CrewEngine, Delivery, Handler, Stopped, Work, WorkQueue
-from application.reporting import Channel, StepReporter, read_journal, read_outputs
+from application.recalling import read_journal, read_outputs
+from application.reporting import Channel, StepReporter
 from domain.errors import KasalError, NotFound
 from domain.execution import (
     Failure,
     StartStep,
     StepCompleted,
     StepFailed,
+    StepReleased,
 )
 
 log = structlog.get_logger()
@@ -52,6 +54,7 @@ class Runner:
         self._heartbeat_s = heartbeat_s
         self._publish_tokens = publish_tokens
         self._running: dict[asyncio.Task[None], Work] = {}
+        self._reporters: dict[asyncio.Task[None], StepReporter] = {}
 
     async def run(self) -> None:
         """Take work until cancelled; then hand back what is still running."""
@@ -71,6 +74,12 @@ class Runner:
             if work.execution_id == execution_id:
                 task.cancel("ended")
 
+    def drain(self, execution_id: str) -> None:
+        """The execution is paused (a control message says so): its steps here begin nothing more."""
+        for task, reporter in list(self._reporters.items()):
+            if self._running[task].execution_id == execution_id:
+                reporter.drain()
+
     async def _next(self) -> Delivery:
         while True:
             try:
@@ -84,6 +93,7 @@ class Runner:
 
     def _finished(self, task: asyncio.Task[None]) -> None:
         del self._running[task]
+        self._reporters.pop(task, None)
         self._slots.release()
         if not task.cancelled() and (error := task.exception()):
             log.error("a step ended without an end", error=repr(error))
@@ -133,20 +143,38 @@ class Runner:
             delivery=delivery.number,
             runner=self._name,
         )
-        reply = await channel.send(claim)
-        if reply.assignment is None:
-            raise Stopped("the claim was answered without an assignment")
+        claimed, has_more = await channel.claim(claim)
 
         def publish(call: str, text: str) -> None:
             self._publish_tokens(work.tenant, work.execution_id, call, text)
 
-        reporter = StepReporter(channel, reply.assignment, publish)
+        reporter = StepReporter(channel, claimed, publish)
+        if (task := asyncio.current_task()) in self._running:
+            self._reporters[task] = reporter
         try:
-            assignment = await whole(channel, reply.assignment, has_more=reply.has_more)
+            assignment = await whole(channel, claimed, has_more=has_more)
+            await reporter.record(await self._drained_in_time(assignment, reporter))
         except NotFound as error:
-            await reporter.record(failed(reply.assignment, Failure("content_lost", str(error))))
-        else:
-            await reporter.record(await self._outcome(assignment, reporter))
+            await reporter.record(failed(claimed, Failure("content_lost", str(error))))
+        except Stopped as stopped:
+            if stopped.is_draining:
+                await reporter.record(StepReleased(step=claimed.step, attempt=claimed.attempt))
+            raise
+
+    async def _drained_in_time(
+        self, assignment: Assignment, reporter: StepReporter
+    ) -> StepCompleted | StepFailed:
+        """How the step ended. Raises `Stopped` at the latest `DRAIN_WITHIN_S` after it was told to let go."""
+        run = asyncio.create_task(self._outcome(assignment, reporter))
+        try:
+            await asyncio.wait((run, reporter.overdue), return_when=asyncio.FIRST_COMPLETED)
+            if not run.done():
+                raise Stopped("calls in flight did not end in time", is_over=True, is_draining=True)
+            return await run
+        finally:
+            if not run.done():
+                run.cancel()
+                await asyncio.wait([run])
 
     async def _outcome(self, assignment: Assignment, reporter: StepReporter) -> StepCompleted | StepFailed:
         try:

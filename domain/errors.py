@@ -3,6 +3,8 @@
 KasalError
 ├── Invalid             what was sent is wrong; `faults` names each field
 ├── Rejected            the state of the aggregate forbids it now
+│   ├── Draining        the attempt was told to let go: it may report outcomes, and begin nothing
+│   └── Held            the attempt before still reports its outcomes; claim again a little later
 ├── Conflict            another command was first, three times over
 ├── PreconditionFailed  the version that the caller named (If-Match) is not the current one
 ├── NotFound            no such workflow, execution, entry
@@ -43,6 +45,14 @@ class Invalid(KasalError):
 
 class Rejected(KasalError):
     """`CancelExecution is not allowed while completed`: what was attempted and what forbade it."""
+
+
+class Draining(Rejected):
+    """The attempt may report how calls in flight ended, and begin nothing."""
+
+
+class Held(Rejected):
+    """The step is claimed while the attempt before it lets go."""
 
 
 class Conflict(KasalError):

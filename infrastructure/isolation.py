@@ -31,7 +31,7 @@ class Born(msgspec.Struct, frozen=True, tag=True):
 
 
 class Report(msgspec.Struct, frozen=True, tag=True):
-    """Entries to record; answered with its number, where somebody waits."""
+    """Entries to record; answered with an `Answer` of its number, where somebody waits."""
 
     number: int | None
     entries: tuple[Progress, ...]
@@ -43,17 +43,25 @@ class Tokens(msgspec.Struct, frozen=True, tag=True):
 
 
 class Ended(msgspec.Struct, frozen=True, tag=True):
-    """How the step ended. None: it was stopped."""
+    """How the step ended. None: it was stopped; is_draining: by being told to let go, and it has."""
 
     end: StepCompleted | StepFailed | None
+    is_draining: bool = False
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """To a report, by its number. is_refused: it would have begun something, and nothing may begin now."""
+
+    number: int
+    is_refused: bool = False
 
 
 Said: TypeAlias = Born | Report | Tokens | Ended
-"""From the process to its runner. The runner sends the assignment, then numbers of what is recorded."""
+"""From the process to its runner. The runner sends the assignment, then answers to reports."""
 
 _said = msgspec.json.Decoder(Said)
 _assignment = msgspec.json.Decoder(Assignment)
-_number = msgspec.json.Decoder(int)
+_answer = msgspec.json.Decoder(Answer)
 
 
 class IsolatingEngine:
@@ -117,20 +125,24 @@ class Far:
                     task = asyncio.create_task(self._record(report))
                     self._recording.add(task)
                     task.add_done_callback(self._recording.discard)
-                case Ended(end=end):
+                case Ended(end=end, is_draining=is_draining):
                     if end is None:
-                        raise Stopped("the step was stopped in its process")
+                        reason = "the step was stopped in its process"
+                        raise Stopped(reason, is_over=is_draining, is_draining=is_draining)
                     return end
 
     async def _record(self, report: Report) -> None:
         try:
             await self._reporter.record(*report.entries, wait=report.number is not None)
         except Stopped as stopped:
-            if not self._broken.done():
+            if stopped.is_draining:
+                if report.number is not None:
+                    write(self._writer, Answer(report.number, is_refused=True))
+            elif not self._broken.done():
                 self._broken.set_exception(stopped)
         else:
             if report.number is not None:
-                write(self._writer, report.number)
+                write(self._writer, Answer(report.number))
 
     def end(self) -> None:
         """Kill what is left of it: what it was to report is reported."""
@@ -161,8 +173,12 @@ class NearReporter:
     def tokens(self, call: str, text: str) -> None:
         self._loop.call_soon_threadsafe(write, self._writer, Tokens(call, text))
 
-    def recorded(self, number: int) -> None:
-        self._waiting.pop(number).set_result(None)
+    def answered(self, answer: Answer) -> None:
+        recorded = self._waiting.pop(answer.number)
+        if answer.is_refused:
+            recorded.set_exception(Stopped("told to let go", is_over=True, is_draining=True))
+        else:
+            recorded.set_result(None)
 
 
 async def work_alone(end: socket.socket, engine: CrewEngine) -> None:
@@ -174,8 +190,8 @@ async def work_alone(end: socket.socket, engine: CrewEngine) -> None:
     hearing = asyncio.create_task(hear_answers(reader, reporter))
     try:
         write(writer, Ended(await engine.run(assignment, reporter)))
-    except Stopped:
-        write(writer, Ended(None))
+    except Stopped as stopped:
+        write(writer, Ended(None, stopped.is_draining))
     await writer.drain()
     hearing.cancel()
 
@@ -183,12 +199,12 @@ async def work_alone(end: socket.socket, engine: CrewEngine) -> None:
 async def hear_answers(reader: asyncio.StreamReader, reporter: NearReporter) -> None:
     try:
         while True:
-            reporter.recorded(_number.decode(await read(reader)))
+            reporter.answered(_answer.decode(await read(reader)))
     except (OSError, asyncio.IncompleteReadError):
         os._exit(1)
 
 
-def write(writer: asyncio.StreamWriter, message: Assignment | Said | int) -> None:
+def write(writer: asyncio.StreamWriter, message: Assignment | Said | Answer) -> None:
     body = msgspec.json.encode(message)
     writer.write(len(body).to_bytes(LENGTH_BYTES, "big") + body)
 

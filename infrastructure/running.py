@@ -107,7 +107,7 @@ async def run_steps(
     )
     await hand_back_leases(connection, line)
     async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(stop_on_control(connection, runner))
+        tasks.create_task(obey(connection, runner))
         tasks.create_task(runner.run())
 
 
@@ -118,8 +118,11 @@ async def hand_back_leases(connection: Connection, line: Line) -> None:
         line.let_go(lease)
 
 
-async def stop_on_control(connection: Connection, runner: Runner) -> None:
-    async def ended(message: Msg) -> None:
-        runner.stop(text_of(message.subject.rpartition(".")[2]))
+async def obey(connection: Connection, runner: Runner) -> None:
+    """What the dispatcher announces of executions; see `application.dispatcher.Order`."""
 
-    await connection.subscribe(EVERY_CONTROL, cb=ended)
+    async def ordered(message: Msg) -> None:
+        order = runner.drain if message.data == b"drain" else runner.stop
+        order(text_of(message.subject.rpartition(".")[2]))
+
+    await connection.subscribe(EVERY_CONTROL, cb=ordered)

@@ -20,7 +20,7 @@ from application.audit.proofs import Audit
 from application.audit.verifying import Verified, verify_log
 from application.channel import CommandChannel
 from application.commands import CommandHandler
-from application.dispatcher import Dispatcher, OpenStep
+from application.dispatcher import Dispatcher, OpenStep, Order
 from application.log_feed import LogFeed
 from application.ports import CrewEngine, EventLog
 from application.relay import relay
@@ -179,8 +179,8 @@ class Installation:
     async def dispatch(self, *, follow_log: bool = False, runners_are_gone: bool = False) -> None:
         connection, read_db = await self.nats(), await self.read()
 
-        async def announce(execution_id: str) -> None:
-            await signal(connection, control_subject(execution_id))
+        async def announce(execution_id: str, order: Order) -> None:
+            await signal(connection, control_subject(execution_id), order.encode())
 
         async def all_open() -> tuple[int, Sequence[OpenStep]]:
             position = await position_of(read_db, [OPEN_STEPS])
@@ -191,7 +191,8 @@ class Installation:
                     execution_id=step.execution_id,
                     step=step.step,
                     turn=step.turn,
-                    is_running=step.status == "running",
+                    is_with_runner=step.is_with_runner,
+                    is_queued=step.status != "waiting",
                     queue=step.queue,
                 )
                 for step in steps

@@ -11,7 +11,10 @@ from domain.execution import (
     ExecutionCancelled,
     ExecutionCompleted,
     ExecutionFailed,
+    ExecutionPaused,
     ExecutionRequested,
+    ExecutionResumed,
+    ExecutionTimedOut,
     Failure,
     RouteChosen,
     StepCompleted,
@@ -20,28 +23,38 @@ from domain.execution import (
     StepScheduled,
     StepSkipped,
     StepStarted,
+    StepSuspended,
     TaskOutput,
 )
 from domain.message import tag_of
 from projections.database.shape import ReadDatabase
 from projections.execution_summary import ExecutionSummary, change, requested
 from projections.paging import Document, is_storable
-from projections.projection import Fact, Projection, Rows, tags
+from projections.projection import Fact, Projection, Rows, later, tags
 from projections.tables import ReadTable, doc, key, number, text
 
 NAME = "execution_detail"
 REQUESTED = tag_of(ExecutionRequested)
 STEP_EVENTS = tags(
-    StepScheduled, StepSkipped, RouteChosen, StepStarted, StepReused, StepCompleted, StepFailed
+    StepScheduled,
+    StepSkipped,
+    RouteChosen,
+    StepStarted,
+    StepReused,
+    StepSuspended,
+    StepCompleted,
+    StepFailed,
 )
-ENDS = tags(ExecutionCompleted, ExecutionFailed, ExecutionCancelled)
+PAUSED, RESUMED = tag_of(ExecutionPaused), tag_of(ExecutionResumed)
+ENDS = tags(ExecutionCompleted, ExecutionFailed, ExecutionCancelled, ExecutionTimedOut)
 
 
 class StepRow(msgspec.Struct):
-    """status: pending, scheduled, running, completed, failed, cancelled (had begun), skipped, or reused (of a
-    fork: it had completed in its past).
+    """status: pending, scheduled, running, waiting, completed, failed, cancelled (had begun), skipped, or
+    reused (of a fork: it had completed in its past).
 
-    route  where a router led
+    not_before  of a step that is scheduled with a delay: when it may begin
+    route       where a router led
     """
 
     step: str
@@ -50,6 +63,7 @@ class StepRow(msgspec.Struct):
     attempt: int = 0
     runner: str | None = None
     scheduled_at: str | None = None
+    not_before: str | None = None
     started_at: str | None = None
     ended_at: str | None = None
     error: str | None = None
@@ -57,7 +71,7 @@ class StepRow(msgspec.Struct):
 
 
 class ExecutionDetail(ExecutionSummary, kw_only=True):
-    """reason: why it was cancelled, in the words of whoever did it."""
+    """reason: why it was cancelled, or is paused, in the words of whoever did it."""
 
     steps: list[StepRow]
     output: TaskOutput | None = None
@@ -137,6 +151,10 @@ def fold(rows: Rows, fact: Fact) -> None:
     change(row, fact)
     if fact.tag in STEP_EVENTS:
         change_step(row, fact)
+    elif fact.tag == PAUSED:
+        pause(row, fact)
+    elif fact.tag == RESUMED:
+        row.reason = None
     elif fact.tag in ENDS:
         end(row, fact)
 
@@ -162,6 +180,8 @@ def change_step(row: ExecutionDetail, fact: Fact) -> None:
         case StepScheduled() as event:
             step = step_of(row, event.step)
             step.status, step.turn, step.scheduled_at = "scheduled", event.turn, fact.at
+            step.not_before = later(fact.at, event.delay_s) if event.delay_s else None
+            step.ended_at = step.error = None
         case StepSkipped() as event:
             step_of(row, event.step).status = "skipped"
         case RouteChosen() as event:
@@ -170,7 +190,9 @@ def change_step(row: ExecutionDetail, fact: Fact) -> None:
         case StepStarted() as event:
             step = step_of(row, event.step)
             step.status, step.turn, step.attempt = "running", event.turn, event.attempt
-            step.runner, step.started_at = event.runner, fact.at
+            step.runner, step.started_at, step.not_before = event.runner, fact.at, None
+        case StepSuspended() as event:
+            step_of(row, event.step).status = "waiting"
         case StepReused() as event:
             step_of(row, event.step).status = "reused"
         case StepCompleted() as event:
@@ -179,6 +201,13 @@ def change_step(row: ExecutionDetail, fact: Fact) -> None:
         case StepFailed() as event:
             step = step_of(row, event.step)
             step.status, step.ended_at, step.error = "failed", fact.at, event.failure.message
+
+
+def pause(row: ExecutionDetail, fact: Fact) -> None:
+    row.reason = fact.of(ExecutionPaused).reason or None
+    for step in row.steps:
+        if step.status == "running":
+            step.status, step.scheduled_at = "scheduled", fact.at
 
 
 def end(row: ExecutionDetail, fact: Fact) -> None:
@@ -192,7 +221,7 @@ def end(row: ExecutionDetail, fact: Fact) -> None:
         case ExecutionCancelled(reason=reason):
             row.reason = reason
     for step in row.steps:
-        if step.status in ("scheduled", "running"):
+        if step.status in ("scheduled", "running", "waiting"):
             step.status, step.ended_at = "cancelled", fact.at
         elif step.status == "pending":
             step.status = "skipped"
@@ -202,7 +231,7 @@ def step_of(row: ExecutionDetail, name: str) -> StepRow:
     return next(step for step in row.steps if step.step == name)
 
 
-EXECUTION_DETAIL = Projection(NAME, 2, (DETAILS, PINNED, CHILDREN), fold, ("execution",))
+EXECUTION_DETAIL = Projection(NAME, 3, (DETAILS, PINNED, CHILDREN), fold, ("execution",))
 
 
 SELECT = """

@@ -15,11 +15,18 @@ from domain.execution import (
     ExecutionCancelled,
     ExecutionCompleted,
     ExecutionFailed,
+    ExecutionPaused,
     ExecutionRequested,
+    ExecutionResumed,
+    ExecutionTimedOut,
     ModelCallCompleted,
     ModelCallStarted,
     Status,
+    StepCompleted,
+    StepFailed,
+    StepScheduled,
     StepStarted,
+    StepSuspended,
     ToolCallStarted,
 )
 from domain.message import tag_of
@@ -33,6 +40,19 @@ class Lineage(msgspec.Struct, frozen=True):
     at: int
 
 
+class OpenWait(msgspec.Struct, kw_only=True, gc=False):
+    """Why a step does not go on; kind and id say which command ends it.
+
+    kind  unknown_outcome, budget, human_input, approval, signal, timer or child
+    """
+
+    step: str
+    kind: str
+    id: str
+    message: str
+    since: str
+
+
 class ExecutionSummary(msgspec.Struct, kw_only=True, gc=False):
     """version, position  of the execution's last event
     started_at         when its first step was
@@ -40,7 +60,9 @@ class ExecutionSummary(msgspec.Struct, kw_only=True, gc=False):
     model_calls        begun; tokens and cost are of those that were answered
     reused_calls       of a fork: model and tool calls that were not made, but taken from its past; what they
                        cost then is saved_usd, and their tokens are saved_tokens
-    error              why it failed
+    error              why it failed or timed out
+    active_steps       that are with a runner, or on the way to one
+    waits              what its other unfinished steps wait for
     """
 
     id: str
@@ -64,6 +86,8 @@ class ExecutionSummary(msgspec.Struct, kw_only=True, gc=False):
     saved_usd: float = 0.0
     forked_from: Lineage | None = None
     error: str | None = None
+    active_steps: list[str] = []
+    waits: list[OpenWait] = []
     version: int
     position: int
 
@@ -101,8 +125,63 @@ def change(row: ExecutionSummary, fact: Fact) -> None:
         changed(row, fact)
 
 
+def scheduled(row: ExecutionSummary, fact: Fact) -> None:
+    activate(row, fact.of(StepScheduled).step)
+    if row.status not in (Status.RUNNING, Status.PAUSED):
+        row.status = Status.PENDING
+
+
 def started(row: ExecutionSummary, fact: Fact) -> None:
+    activate(row, fact.of(StepStarted).step)
     row.status, row.started_at = Status.RUNNING, row.started_at or fact.at
+
+
+def suspended(row: ExecutionSummary, fact: Fact) -> None:
+    event = fact.of(StepSuspended)
+    wait = event.wait
+    settle(row, event.step)
+    row.waits.append(
+        OpenWait(step=event.step, kind=wait.kind, id=wait.id, message=wait.message, since=fact.at)
+    )
+    rest(row)
+
+
+def step_completed(row: ExecutionSummary, fact: Fact) -> None:
+    settle(row, fact.of(StepCompleted).step)
+    rest(row)
+
+
+def step_failed(row: ExecutionSummary, fact: Fact) -> None:
+    settle(row, fact.of(StepFailed).step)
+    rest(row)
+
+
+def activate(row: ExecutionSummary, step: str) -> None:
+    settle(row, step)
+    row.active_steps.append(step)
+
+
+def settle(row: ExecutionSummary, step: str) -> None:
+    """The step is neither active nor waiting."""
+    if step in row.active_steps:
+        row.active_steps.remove(step)
+    if row.waits:
+        row.waits = [wait for wait in row.waits if wait.step != step]
+
+
+def rest(row: ExecutionSummary) -> None:
+    """WAITING when nothing is under way and something waits."""
+    if row.waits and not row.active_steps and row.status is not Status.PAUSED:
+        row.status = Status.WAITING
+
+
+def paused(row: ExecutionSummary, fact: Fact) -> None:
+    row.status = Status.PAUSED
+
+
+def resumed(row: ExecutionSummary, fact: Fact) -> None:
+    row.status = Status.PENDING
+    rest(row)
 
 
 def model_called(row: ExecutionSummary, fact: Fact) -> None:
@@ -140,14 +219,27 @@ def cancelled(row: ExecutionSummary, fact: Fact) -> None:
     end(row, Status.CANCELLED, fact)
 
 
+def timed_out(row: ExecutionSummary, fact: Fact) -> None:
+    end(row, Status.TIMED_OUT, fact)
+    limit_s = fact.of(ExecutionTimedOut).timeout_s
+    row.error = f"it was pending or running for longer than its limit of {limit_s:g} s"
+
+
 def end(row: ExecutionSummary, status: Status, fact: Fact) -> None:
     row.status, row.ended_at = status, fact.at
+    row.active_steps, row.waits = [], []
     if row.started_at is not None:
         row.duration_ms = milliseconds_between(row.started_at, row.ended_at)
 
 
 CHANGES: dict[str, Callable[[ExecutionSummary, Fact], None]] = {
+    tag_of(StepScheduled): scheduled,
     tag_of(StepStarted): started,
+    tag_of(StepSuspended): suspended,
+    tag_of(StepCompleted): step_completed,
+    tag_of(StepFailed): step_failed,
+    tag_of(ExecutionPaused): paused,
+    tag_of(ExecutionResumed): resumed,
     tag_of(ModelCallStarted): model_called,
     tag_of(ModelCallCompleted): model_answered,
     tag_of(ToolCallStarted): tool_called,
@@ -155,5 +247,6 @@ CHANGES: dict[str, Callable[[ExecutionSummary, Fact], None]] = {
     tag_of(ExecutionCompleted): completed,
     tag_of(ExecutionFailed): failed,
     tag_of(ExecutionCancelled): cancelled,
+    tag_of(ExecutionTimedOut): timed_out,
 }
 """What an event changes besides the version."""

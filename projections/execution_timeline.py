@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
-from sqlalchemy import Index, MetaData, Table
-
 from domain.errors import NotFound
 from domain.execution import (
     CallReused,
@@ -14,15 +11,18 @@ from domain.execution import (
     ExecutionCancelled,
     ExecutionCompleted,
     ExecutionFailed,
+    ExecutionTimedOut,
     ModelCallCompleted,
     ModelCallFailed,
     ModelCallStarted,
-    Origin,
     RouteChosen,
     StepCompleted,
     StepFailed,
+    StepReleased,
     StepReused,
+    StepScheduled,
     StepStarted,
+    StepSuspended,
     TaskCompleted,
     TaskFailed,
     TaskReused,
@@ -34,90 +34,17 @@ from domain.execution import (
 from projections.database.shape import ReadDatabase
 from projections.paging import DEFAULT_LIMIT, Listing, Page, is_storable
 from projections.projection import Fact, Projection, Rows, milliseconds_between
-from projections.tables import ReadTable, doc, key, number, text
-
-NAME = "execution_timeline"
-
-
-class Text(msgspec.Struct):
-    """A text of a call. is_stored: it is too long for its event; `GET /v1/contents/{digest}` has it whole."""
-
-    digest: str
-    size_bytes: int
-    is_stored: bool
-
-
-class Entry(msgspec.Struct, kw_only=True):
-    """A bar of the timeline.
-
-    kind      step (one attempt of it), router, task, model_call or tool_call
-    entry     its id within the execution
-    status    running, completed, failed, interrupted: its attempt or execution ended before it did; or, of a
-              fork, reused: it was not done, but taken from its past
-    origin    of a reused call: where it was made, and answered; its tokens and cost are those of then
-    model     that was asked; once there is an answer, that answered
-    input     of a call: the messages, or the arguments; output: what came back
-    position  of the event that began it: the order of the timeline
-    """
-
-    execution_id: str
-    tenant: str
-    entry: str
-    kind: str
-    status: str = "running"
-    step: str
-    attempt: int
-    task: str | None = None
-    agent: str | None = None
-    runner: str | None = None
-    model: str | None = None
-    tool: str | None = None
-    route: str | None = None
-    started_at: str
-    ended_at: str | None = None
-    duration_ms: int | None = None
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-    cost_usd: float | None = None
-    error: str | None = None
-    input: Text | None = None
-    output: Text | None = None
-    origin: Origin | None = None
-    position: int
-
-
-class Run(msgspec.Struct):
-    """open: entries that are running, and the step of each."""
-
-    execution_id: str
-    tenant: str
-    open: dict[str, str]
-
-
-ENTRIES = ReadTable(
-    Entry,
-    Table(
-        NAME,
-        MetaData(),
-        key("execution_id"),
-        key("entry"),
-        text("tenant"),
-        number("position"),
-        doc(),
-        Index("by_position", "execution_id", "position"),
-    ),
-)
-RUNS = ReadTable(
-    Run,
-    Table("execution_timeline_runs", MetaData(), key("execution_id"), text("tenant"), doc()),
-    category="execution",
-)
+from projections.timeline_rows import ENTRIES, NAME, RUNS, Entry, Run, Text
 
 
 def fold(rows: Rows, fact: Fact) -> None:
     if fact.version == 1:
         rows.put(RUNS, Run(fact.entity_id, fact.tenant, {}))
     match fact.event:
+        case StepScheduled() as e:
+            end_wait(rows, fact, e.step)
+        case StepSuspended() as e:
+            begin(rows, fact, f"wait:{e.step}:{fact.version}", "wait", e, wait_kind=e.wait.kind)
         case StepStarted() as e:
             interrupt(rows, fact, e.step)
             begin(rows, fact, f"step:{e.step}:{e.attempt}", "step", e, runner=e.runner)
@@ -147,12 +74,15 @@ def fold(rows: Rows, fact: Fact) -> None:
         case ModelCallFailed() | ToolCallFailed() as e:
             end(rows, fact, f"call:{e.call}", duration_ms=e.duration_ms, error=e.failure.message)
         case StepCompleted() as e:
+            end_wait(rows, fact, e.step)
             end(rows, fact, f"step:{e.step}:{e.attempt}")
             interrupt(rows, fact, e.step)
         case StepFailed() as e:
             end(rows, fact, f"step:{e.step}:{e.attempt}", error=e.failure.message)
             interrupt(rows, fact, e.step)
-        case ExecutionCompleted() | ExecutionFailed() | ExecutionCancelled():
+        case StepReleased() as e:
+            interrupt(rows, fact, e.step)
+        case ExecutionCompleted() | ExecutionFailed() | ExecutionCancelled() | ExecutionTimedOut():
             interrupt(rows, fact)
 
 
@@ -191,7 +121,7 @@ def begin(
     fact: Fact,
     entry: str,
     kind: str,
-    event: StepStarted | TaskStarted | ModelCallStarted | ToolCallStarted,
+    event: StepStarted | StepSuspended | TaskStarted | ModelCallStarted | ToolCallStarted,
     **fields: Any,
 ) -> None:
     row = Entry(
@@ -267,11 +197,19 @@ def interrupt(rows: Rows, fact: Fact, step: str | None = None) -> None:
     """What is still open ended with its attempt; without `step`, with the execution."""
     run = rows.change(RUNS, fact.entity_id)
     for entry in [entry for entry, of in run.open.items() if step in (None, of)]:
-        end(rows, fact, entry)
-        rows.change(ENTRIES, fact.entity_id, entry).status = "interrupted"
+        if step is None or not entry.startswith("wait:"):
+            end(rows, fact, entry)
+            rows.change(ENTRIES, fact.entity_id, entry).status = "interrupted"
 
 
-EXECUTION_TIMELINE = Projection(NAME, 2, (ENTRIES, RUNS), fold, ("execution",))
+def end_wait(rows: Rows, fact: Fact, step: str) -> None:
+    """What the step waited for has come."""
+    for entry, of in list(rows.change(RUNS, fact.entity_id).open.items()):
+        if of == step and entry.startswith("wait:"):
+            end(rows, fact, entry)
+
+
+EXECUTION_TIMELINE = Projection(NAME, 3, (ENTRIES, RUNS), fold, ("execution",))
 
 
 async def list_timeline(

@@ -1,4 +1,4 @@
-"""open_steps: the steps that wait for a runner or are with one, of executions that have not ended.
+"""open_steps: the steps that a runner should have or has, of executions that have not ended.
 
 Asked by the dispatcher, which queues again what the work queue has lost.
 """
@@ -14,11 +14,15 @@ from domain.execution import (
     ExecutionCancelled,
     ExecutionCompleted,
     ExecutionFailed,
+    ExecutionPaused,
     ExecutionRequested,
+    ExecutionTimedOut,
     StepCompleted,
     StepFailed,
+    StepReleased,
     StepScheduled,
     StepStarted,
+    StepSuspended,
 )
 from projections.database.shape import ReadDatabase
 from projections.projection import Fact, Projection, Rows, tags, timestamp
@@ -28,7 +32,8 @@ NAME = "open_steps"
 
 
 class OpenStep(msgspec.Struct, kw_only=True):
-    """status: scheduled or running. since: when it became so."""
+    """status: scheduled or running; waiting (suspended or paused) only while `is_draining`: its attempt was
+    told to let go and has not yet. since: when it became so."""
 
     execution_id: str
     tenant: str
@@ -39,6 +44,11 @@ class OpenStep(msgspec.Struct, kw_only=True):
     status: str
     runner: str | None = None
     since: str
+    is_draining: bool = False
+
+    @property
+    def is_with_runner(self) -> bool:
+        return self.status == "running" or self.is_draining
 
 
 class OpenExecution(msgspec.Struct):
@@ -73,9 +83,13 @@ READ = tags(
     StepStarted,
     StepCompleted,
     StepFailed,
+    StepSuspended,
+    StepReleased,
+    ExecutionPaused,
     ExecutionCompleted,
     ExecutionFailed,
     ExecutionCancelled,
+    ExecutionTimedOut,
 )
 
 
@@ -87,14 +101,39 @@ def fold(rows: Rows, fact: Fact) -> None:
             rows.put(OPEN, OpenExecution(fact.entity_id, fact.tenant, {}))
         case StepScheduled() | StepStarted() as event:
             steps = rows.change(OPEN, fact.entity_id).steps
-            steps[event.step] = open_step(event, fact)
+            steps[event.step] = open_step(event, fact, steps.get(event.step))
         case StepCompleted(step=step) | StepFailed(step=step):
             rows.change(OPEN, fact.entity_id).steps.pop(step, None)
-        case ExecutionCompleted() | ExecutionFailed() | ExecutionCancelled():
+        case StepSuspended(step=step):
+            let_go(rows, fact, step)
+        case StepReleased(step=step):
+            released(rows, fact, step)
+        case ExecutionPaused():
+            for step in list(rows.change(OPEN, fact.entity_id).steps):
+                let_go(rows, fact, step)
+        case ExecutionCompleted() | ExecutionFailed() | ExecutionCancelled() | ExecutionTimedOut():
             rows.remove(OPEN, fact.entity_id)
 
 
-def open_step(event: StepScheduled | StepStarted, fact: Fact) -> OpenStep:
+def let_go(rows: Rows, fact: Fact, step: str) -> None:
+    """Nothing should have the step any more; its runner may take a while."""
+    steps = rows.change(OPEN, fact.entity_id).steps
+    if (row := steps.get(step)) is not None and row.is_with_runner:
+        row.status, row.is_draining, row.since = "waiting", True, fact.at
+    else:
+        steps.pop(step, None)
+
+
+def released(rows: Rows, fact: Fact, step: str) -> None:
+    steps = rows.change(OPEN, fact.entity_id).steps
+    if (row := steps.get(step)) is not None:
+        row.is_draining = False
+        if row.status == "waiting":
+            del steps[step]
+
+
+def open_step(event: StepScheduled | StepStarted, fact: Fact, before: OpenStep | None) -> OpenStep:
+    """Scheduled again while the attempt before still lets go, or begun by the next."""
     started = event if isinstance(event, StepStarted) else None
     return OpenStep(
         execution_id=fact.entity_id,
@@ -105,10 +144,11 @@ def open_step(event: StepScheduled | StepStarted, fact: Fact) -> OpenStep:
         status="running" if started else "scheduled",
         runner=started.runner if started else None,
         since=fact.at,
+        is_draining=started is None and before is not None and before.is_draining,
     )
 
 
-OPEN_STEPS = Projection(NAME, 1, (OPEN,), fold, ("execution",))
+OPEN_STEPS = Projection(NAME, 2, (OPEN,), fold, ("execution",))
 
 
 async def open_steps(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol, TypeAlias, TypeVar
 
 import msgspec
@@ -76,6 +76,11 @@ def timestamp(at: datetime) -> str:
     """ISO 8601 in UTC, always to the microsecond, so that texts sort as times do."""
     in_utc = at if at.tzinfo is UTC else at.astimezone(UTC)
     return f"{in_utc.isoformat(timespec='microseconds')[:-6]}Z"
+
+
+def later(at: str, seconds: float) -> str:
+    """A timestamp so many seconds after another."""
+    return timestamp(datetime.fromisoformat(at) + timedelta(seconds=seconds))
 
 
 def milliseconds_between(start: str, end: str) -> int:

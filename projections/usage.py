@@ -13,6 +13,7 @@ from domain.execution import (
     ExecutionCompleted,
     ExecutionFailed,
     ExecutionRequested,
+    ExecutionTimedOut,
     ModelCallCompleted,
     ModelCallFailed,
     ModelCallStarted,
@@ -82,6 +83,7 @@ READ = tags(
     ExecutionCompleted,
     ExecutionFailed,
     ExecutionCancelled,
+    ExecutionTimedOut,
 )
 
 
@@ -108,7 +110,7 @@ def fold(rows: Rows, fact: Fact) -> None:
             usage.reused_calls += 1
             usage.saved_tokens += e.prompt_tokens + e.completion_tokens
             usage.saved_usd += e.cost_usd
-        case ExecutionCompleted() | ExecutionFailed() | ExecutionCancelled():
+        case ExecutionCompleted() | ExecutionFailed() | ExecutionCancelled() | ExecutionTimedOut():
             rows.remove(RUNNING, fact.entity_id)
 
 
@@ -130,7 +132,7 @@ def usage_of(rows: Rows, fact: Fact, call: str, model: str | None = None) -> Usa
     return rows.change(USAGE, *where)
 
 
-USAGE_PROJECTION = Projection(NAME, 2, (USAGE, RUNNING), fold, ("execution",))
+USAGE_PROJECTION = Projection(NAME, 3, (USAGE, RUNNING), fold, ("execution",))
 
 
 async def list_usage(

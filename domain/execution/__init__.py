@@ -1,52 +1,61 @@
 """The life of one run, in the five parts of an aggregate: commands, events, unions, state, decide and evolve.
 
-One stream holds it all, down to every model call and tool call. Commands come from the API (request, cancel),
-from runners (start a step, record progress) and from the dispatcher (schedule again what a lost queue
-forgot).
+One stream holds it all, down to every model call and tool call. Commands come from the API (request, cancel,
+pause, resume), from runners (start a step, record progress) and from the dispatcher (schedule again what a
+lost queue forgot).
 """
 
-from domain.execution.commands import (
-    CancelExecution,
-    ExecutionCommands,
-    RecordProgress,
-    RequestExecution,
-    RescheduleStep,
-    StartStep,
-)
-from domain.execution.decide import decide
-from domain.execution.events import (
+from domain.execution.calls import (
     CallReused,
-    Content,
-    ExecutionCancelled,
-    ExecutionCompleted,
-    ExecutionEvents,
-    ExecutionFailed,
-    ExecutionRequested,
-    Failure,
-    Journaled,
     ModelCallCompleted,
     ModelCallFailed,
     ModelCallStarted,
-    Progress,
-    RouteChosen,
-    StepCompleted,
-    StepFailed,
-    StepReused,
-    StepScheduled,
-    StepSkipped,
-    StepStarted,
-    TakenOver,
-    TaskCompleted,
-    TaskFailed,
-    TaskOutput,
-    TaskReused,
-    TaskStarted,
     ToolCallCompleted,
     ToolCallFailed,
     ToolCallStarted,
 )
+from domain.execution.commands import (
+    CancelExecution,
+    ExecutionCommands,
+    PauseExecution,
+    RecordProgress,
+    RequestExecution,
+    RescheduleStep,
+    ResumeExecution,
+    StartStep,
+)
+from domain.execution.decide import decide
+from domain.execution.events import (
+    Drained,
+    ExecutionCancelled,
+    ExecutionCompleted,
+    ExecutionEvents,
+    ExecutionFailed,
+    ExecutionPaused,
+    ExecutionRequested,
+    ExecutionResumed,
+    ExecutionTimedOut,
+    Journaled,
+    Progress,
+    RouteChosen,
+    StepCompleted,
+    StepFailed,
+    StepReleased,
+    StepReused,
+    StepScheduled,
+    StepSkipped,
+    StepStarted,
+    StepSuspended,
+    TakenOver,
+    TaskCompleted,
+    TaskFailed,
+    TaskReused,
+    TaskStarted,
+)
 from domain.execution.forks import Edit, ForkedFrom, Origin
+from domain.execution.rules.reporting import refused_beginnings
 from domain.execution.state import Execution, Status, StepState, StepStatus, evolve
+from domain.execution.values import Content, Failure, TaskOutput, Wait
 from domain.message import Aggregate
 
 EXECUTION = Aggregate(
@@ -54,7 +63,15 @@ EXECUTION = Aggregate(
     initial=Execution(),
     decide=decide,
     evolve=evolve,
-    commands=(RequestExecution, StartStep, RecordProgress, RescheduleStep, CancelExecution),
+    commands=(
+        RequestExecution,
+        StartStep,
+        RecordProgress,
+        RescheduleStep,
+        CancelExecution,
+        PauseExecution,
+        ResumeExecution,
+    ),
     events=(
         ExecutionRequested,
         StepScheduled,
@@ -75,9 +92,14 @@ EXECUTION = Aggregate(
         StepReused,
         StepCompleted,
         StepFailed,
+        StepSuspended,
+        StepReleased,
+        ExecutionPaused,
+        ExecutionResumed,
         ExecutionCompleted,
         ExecutionFailed,
         ExecutionCancelled,
+        ExecutionTimedOut,
     ),
 )
 
@@ -86,6 +108,7 @@ __all__ = [
     "CallReused",
     "CancelExecution",
     "Content",
+    "Drained",
     "Edit",
     "Execution",
     "ExecutionCancelled",
@@ -93,7 +116,10 @@ __all__ = [
     "ExecutionCompleted",
     "ExecutionEvents",
     "ExecutionFailed",
+    "ExecutionPaused",
     "ExecutionRequested",
+    "ExecutionResumed",
+    "ExecutionTimedOut",
     "Failure",
     "ForkedFrom",
     "Journaled",
@@ -101,21 +127,25 @@ __all__ = [
     "ModelCallFailed",
     "ModelCallStarted",
     "Origin",
+    "PauseExecution",
     "Progress",
     "RecordProgress",
     "RequestExecution",
     "RescheduleStep",
+    "ResumeExecution",
     "RouteChosen",
     "StartStep",
     "Status",
     "StepCompleted",
     "StepFailed",
+    "StepReleased",
     "StepReused",
     "StepScheduled",
     "StepSkipped",
     "StepStarted",
     "StepState",
     "StepStatus",
+    "StepSuspended",
     "TakenOver",
     "TaskCompleted",
     "TaskFailed",
@@ -125,6 +155,8 @@ __all__ = [
     "ToolCallCompleted",
     "ToolCallFailed",
     "ToolCallStarted",
+    "Wait",
     "decide",
     "evolve",
+    "refused_beginnings",
 ]

@@ -46,11 +46,15 @@ class RequestExecution(ExecutionCommand, frozen=True, tag="RequestExecution"):
 
 class StartStep(StepCommand, frozen=True, tag="StartStep"):
     """From a runner that was leased the step. delivery: 1.. within the turn; a later one outdates an
-    earlier."""
+    earlier.
+
+    insists  the attempt before was given its time to let go, and is not waited for any longer
+    """
 
     turn: int
     delivery: int
     runner: str
+    insists: bool = False
 
 
 class RecordProgress(StepCommand, frozen=True, tag="RecordProgress"):
@@ -78,6 +82,22 @@ class CancelExecution(ExecutionCommand, frozen=True, tag="CancelExecution"):
     reason: Annotated[str, msgspec.Meta(max_length=2_000)] = ""
 
 
+class PauseExecution(ExecutionCommand, frozen=True, tag="PauseExecution"):
+    """From a person or a system: begin nothing new until it is resumed."""
+
+    reason: Annotated[str, msgspec.Meta(max_length=2_000)] = ""
+
+
+class ResumeExecution(ExecutionCommand, frozen=True, tag="ResumeExecution"):
+    """From a person or a system: go on where it was paused."""
+
+
 ExecutionCommands: TypeAlias = (
-    RequestExecution | StartStep | RecordProgress | RescheduleStep | CancelExecution
+    RequestExecution
+    | StartStep
+    | RecordProgress
+    | RescheduleStep
+    | CancelExecution
+    | PauseExecution
+    | ResumeExecution
 )

@@ -7,14 +7,17 @@ from typing import assert_never
 from domain.execution.commands import (
     CancelExecution,
     ExecutionCommands,
+    PauseExecution,
     RecordProgress,
     RequestExecution,
     RescheduleStep,
+    ResumeExecution,
     StartStep,
 )
 from domain.execution.events import ExecutionEvents
 from domain.execution.rules.claiming import reschedule_step, start_step
 from domain.execution.rules.ending import cancel
+from domain.execution.rules.pausing import pause, resume
 from domain.execution.rules.reporting import record_progress
 from domain.execution.rules.requesting import request
 from domain.execution.state import Execution
@@ -32,5 +35,9 @@ def decide(state: Execution, command: ExecutionCommands) -> tuple[ExecutionEvent
             return reschedule_step(state, command)
         case CancelExecution():
             return cancel(state, command)
+        case PauseExecution():
+            return pause(state, command)
+        case ResumeExecution():
+            return resume(state, command)
         case _:
             assert_never(command)

@@ -4,49 +4,21 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
-import msgspec
-
 from domain.catalog import Model
 from domain.definition import Definition, Json
-from domain.execution.forks import ForkedFrom, Origin
+from domain.execution.calls import (
+    CallReused,
+    ModelCallCompleted,
+    ModelCallFailed,
+    ModelCallStarted,
+    StepEvent,
+    ToolCallCompleted,
+    ToolCallFailed,
+    ToolCallStarted,
+)
+from domain.execution.forks import ForkedFrom
+from domain.execution.values import Failure, TaskOutput, Wait
 from domain.message import Event
-
-
-class Content(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A text that a call sent or received.
-
-    digest        SHA-256 (hex) of the whole text, UTF-8
-    size_bytes    of the whole text
-    text          the text, or its beginning
-    is_truncated  `text` is only the beginning
-    is_stored     the whole text is in the content store, under its digest
-    """
-
-    digest: str
-    size_bytes: int
-    text: str
-    is_truncated: bool = False
-    is_stored: bool = False
-
-
-class Failure(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Why something failed. code: stable, snake_case, for programs; message: for people."""
-
-    code: str
-    message: str
-    task: str | None = None
-
-
-class TaskOutput(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a task produced: its text and, where a schema was asked for, the instance of it.
-
-    digest, size_bytes  of the whole text, where `text` is only its beginning; it is in the content store
-    """
-
-    text: str
-    structured: Json = None
-    digest: str = ""
-    size_bytes: int = 0
 
 
 class ExecutionRequested(Event, frozen=True, tag="execution.requested"):
@@ -69,17 +41,19 @@ class ExecutionRequested(Event, frozen=True, tag="execution.requested"):
 
 
 class StepScheduled(Event, frozen=True, tag="execution.step_scheduled"):
-    """The step may run now.
+    """The step may run.
 
     turn     1 the first time; more when it was scheduled again. reason: why again
     without  tasks of its context that had no output the first time, because their step was skipped or still
              ran; the step never sees them, so that it runs the same whenever it runs again
+    delay_s  not before so many seconds after this event
     """
 
     step: str
     turn: int
     reason: str | None = None
     without: tuple[str, ...] = ()
+    delay_s: float = 0
 
 
 class StepSkipped(Event, frozen=True, tag="execution.step_skipped"):
@@ -110,13 +84,6 @@ class StepStarted(Event, frozen=True, tag="execution.step_started"):
     runner: str
 
 
-class StepEvent(Event, frozen=True):
-    """What a runner reports from within a step; `attempt` says on whose authority."""
-
-    step: str
-    attempt: int
-
-
 class TaskStarted(StepEvent, frozen=True, tag="execution.task_started"):
     task: str
     agent: str
@@ -132,92 +99,6 @@ class TaskFailed(StepEvent, frozen=True, tag="execution.task_failed"):
     task: str
     failure: Failure
     duration_ms: int
-
-
-class ModelCallStarted(StepEvent, frozen=True, tag="execution.model_call_started"):
-    """Intent: the request is about to be sent. call: its id within the execution; request: messages as
-    JSON."""
-
-    call: str
-    model: str
-    request: Content
-    task: str | None = None
-    agent: str | None = None
-
-
-class ModelCallCompleted(StepEvent, frozen=True, tag="execution.model_call_completed"):
-    """model: the one that answered. Tokens as the provider counted them.
-
-    response  text; where `asks_for_tools`, the tool calls as JSON (OpenAI's dicts)
-    """
-
-    call: str
-    model: str
-    response: Content
-    prompt_tokens: int
-    completion_tokens: int
-    cost_usd: float
-    duration_ms: int
-    task: str | None = None
-    asks_for_tools: bool = False
-
-
-class ModelCallFailed(StepEvent, frozen=True, tag="execution.model_call_failed"):
-    call: str
-    failure: Failure
-    duration_ms: int
-    task: str | None = None
-
-
-class ToolCallStarted(StepEvent, frozen=True, tag="execution.tool_call_started"):
-    """Intent: the tool is about to run. arguments: as JSON."""
-
-    call: str
-    tool: str
-    arguments: Content
-    task: str | None = None
-    agent: str | None = None
-
-
-class ToolCallCompleted(StepEvent, frozen=True, tag="execution.tool_call_completed"):
-    call: str
-    tool: str
-    result: Content
-    duration_ms: int
-    task: str | None = None
-
-
-class ToolCallFailed(StepEvent, frozen=True, tag="execution.tool_call_failed"):
-    """The tool raised; the agent sees the message and goes on."""
-
-    call: str
-    tool: str
-    failure: Failure
-    duration_ms: int
-    task: str | None = None
-
-
-class CallReused(StepEvent, frozen=True, tag="execution.call_reused"):
-    """A call of a fork that was not made: another execution's outcome was taken, and cost nothing.
-
-    attempt    0 for a call of a task that was taken over as done
-    call       its id within this execution
-    origin     where the outcome stands, with all that was asked and answered
-    is_edited  the result is the one that whoever forked has given
-    model      that answered then; tokens and cost as they were then
-    tool       that ran then
-    """
-
-    call: str
-    origin: Origin
-    task: str | None = None
-    agent: str | None = None
-    model: str | None = None
-    tool: str | None = None
-    is_edited: bool = False
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    cost_usd: float = 0.0
 
 
 class TaskReused(Event, frozen=True, tag="execution.task_reused"):
@@ -242,6 +123,31 @@ class StepFailed(StepEvent, frozen=True, tag="execution.step_failed"):
     failure: Failure
 
 
+class StepSuspended(StepEvent, frozen=True, tag="execution.step_suspended"):
+    """The step waits, and holds no process. A command of the wait's kind ends it; then it is scheduled again.
+
+    attempt  that was under way; 0 for a step that no runner works on
+    refused  entries of the runner's report that were not recorded, because they would have begun something
+    """
+
+    wait: Wait
+    refused: int = 0
+
+
+class StepReleased(StepEvent, frozen=True, tag="execution.step_released"):
+    """The attempt that was told to let go has: it reports nothing more."""
+
+
+class ExecutionPaused(Event, frozen=True, tag="execution.paused"):
+    """Nothing new begins. What is in flight may still be reported."""
+
+    reason: str = ""
+
+
+class ExecutionResumed(Event, frozen=True, tag="execution.resumed"):
+    """What was under way is scheduled again, by events of its own."""
+
+
 class ExecutionCompleted(Event, frozen=True, tag="execution.completed"):
     """output: of the last step that no other comes after."""
 
@@ -257,6 +163,12 @@ class ExecutionCancelled(Event, frozen=True, tag="execution.cancelled"):
     reason: str = ""
 
 
+class ExecutionTimedOut(Event, frozen=True, tag="execution.timed_out"):
+    """It was pending or running for longer than its document allows: timeout_s."""
+
+    timeout_s: float
+
+
 Progress: TypeAlias = (
     TaskStarted
     | TaskCompleted
@@ -270,11 +182,24 @@ Progress: TypeAlias = (
     | CallReused
     | StepCompleted
     | StepFailed
+    | StepSuspended
+    | StepReleased
 )
 """What a runner may report."""
 
 Journaled: TypeAlias = ModelCallCompleted | ToolCallCompleted | ToolCallFailed
 """A call whose outcome is known: when the crew runs again the journal answers it, and it is never sent."""
+
+Drained: TypeAlias = (
+    ModelCallCompleted
+    | ModelCallFailed
+    | ToolCallCompleted
+    | ToolCallFailed
+    | CallReused
+    | TaskCompleted
+    | StepReleased
+)
+"""What an attempt may still report after it was told to let go: how what it had begun came out."""
 
 TakenOver: TypeAlias = CallReused | TaskReused | StepReused
 """What a fork has of the past it began with."""
@@ -291,4 +216,7 @@ ExecutionEvents: TypeAlias = (
     | ExecutionCompleted
     | ExecutionFailed
     | ExecutionCancelled
+    | ExecutionPaused
+    | ExecutionResumed
+    | ExecutionTimedOut
 )

@@ -11,17 +11,14 @@ from dataclasses import dataclass
 
 import msgspec
 
+from domain.execution.calls import CallReused, ModelCallCompleted, ModelCallStarted, ToolCallStarted
 from domain.execution.events import (
-    CallReused,
     ExecutionEvents,
     Journaled,
-    ModelCallCompleted,
-    ModelCallStarted,
     StepReused,
     TakenOver,
     TaskReused,
     TaskStarted,
-    ToolCallStarted,
 )
 from domain.execution.forks import Origin
 from domain.execution.state import Execution, StepStatus, evolve

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from domain import graph
 from domain.definition import Definition
-from domain.execution.events import TaskOutput
 from domain.execution.state import Execution, StepStatus
+from domain.execution.values import TaskOutput
 from domain.terms import Json
 
 

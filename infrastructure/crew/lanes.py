@@ -15,8 +15,8 @@ import concurrent.futures
 import threading
 import time
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from hashlib import sha256
 from itertools import chain
 from typing import Any, Literal, TypeVar
@@ -83,6 +83,9 @@ class StepRun:
         self._stopped = threading.Event()
         self._reports: set[concurrent.futures.Future[None]] = set()
         self._tasks: set[asyncio.Task[object]] = set()
+        self._in_flight = 0
+        self._counting = threading.Lock()
+        self._landed = asyncio.Event()
         self._broken: asyncio.Future[BaseException] = self._loop.create_future()
 
     async def record(self, *entries: Progress, wait: bool = True) -> None:
@@ -127,8 +130,30 @@ class StepRun:
         self.belongs(work)
         await asyncio.wait((work, self._broken), return_when=asyncio.FIRST_COMPLETED)
         if self._broken.done():
-            raise self._broken.result()
+            error = self._broken.result()
+            if isinstance(error, Stopped) and error.is_draining:
+                await self._all_landed()
+            raise error
         await work
+
+    @contextmanager
+    def call_in_flight(self) -> Iterator[None]:
+        """Around a call and its reports, on a worker thread: it is waited for when the run has to let go."""
+        with self._counting:
+            self._in_flight += 1
+        try:
+            yield
+        finally:
+            with self._counting:
+                self._in_flight -= 1
+            if not self._loop.is_closed():
+                self._loop.call_soon_threadsafe(self._landed.set)
+
+    async def _all_landed(self) -> None:
+        while self._in_flight:
+            self._landed.clear()
+            if self._in_flight:
+                await self._landed.wait()
 
     async def end(self) -> None:
         """Nothing is reported from now on; what still runs on the event loop has ended on return."""
@@ -194,15 +219,16 @@ class Lane:
                 self.run.record_from_thread(self._reused(known, call))
                 known = known.outcome
             return self._recalled(known, key, occurrence, recall)
-        self.run.record_from_thread(started(call))
-        begin = time.monotonic()
-        try:
-            result = act(call)
-        except CallFailed as error:
-            self._occurrences.release(key, occurrence)
-            self.run.record_from_thread(failed(call, error.failure, ms_since(begin)))
-            raise
-        self.run.record_from_thread(completed(call, result, ms_since(begin)))
+        with self.run.call_in_flight():
+            self.run.record_from_thread(started(call))
+            begin = time.monotonic()
+            try:
+                result = act(call)
+            except CallFailed as error:
+                self._occurrences.release(key, occurrence)
+                self.run.record_from_thread(failed(call, error.failure, ms_since(begin)))
+                raise
+            self.run.record_from_thread(completed(call, result, ms_since(begin)))
         return result
 
     def _key(self, kind: str, request: Json) -> str:

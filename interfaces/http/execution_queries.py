@@ -27,7 +27,8 @@ from interfaces.http.request import ApiRequest
 from projections.execution_detail import Child, ExecutionDetail, Pinned, get_execution
 from projections.execution_history import HistoryEntry, list_history
 from projections.execution_list import ExecutionRow, list_executions
-from projections.execution_timeline import Entry, list_timeline
+from projections.execution_timeline import list_timeline
+from projections.timeline_rows import Entry
 
 TAG = "Executions"
 

@@ -10,7 +10,7 @@ import msgspec
 
 from application.channel import CommandChannel
 from application.commands import CommandHandler, Context
-from application.dispatcher import Dispatcher, OpenStep
+from application.dispatcher import Dispatcher, OpenStep, Order
 from application.ports import Assignment, CrewEngine, Reporter
 from application.relay import relay
 from application.requests import run_definition
@@ -20,9 +20,9 @@ from domain.definition import Definition
 from domain.execution import (
     EXECUTION,
     Execution,
+    Status,
     StepCompleted,
     StepFailed,
-    StepStatus,
     TaskCompleted,
     TaskOutput,
     TaskStarted,
@@ -85,16 +85,17 @@ class House:
                     execution_id=execution_id,
                     step=name,
                     turn=step.turn,
-                    is_running=step.status is StepStatus.RUNNING,
+                    is_with_runner=step.lease is not None,
+                    is_queued=step.status.is_active and state.status is not Status.PAUSED,
                 )
                 for name, step in state.steps.items()
-                if state.is_open and step.status in (StepStatus.SCHEDULED, StepStatus.RUNNING)
+                if state.is_open and (step.status.is_active or step.lease)
             ]
         return await self.log.head(), steps
 
-    async def announce(self, execution_id: str) -> None:
+    async def announce(self, execution_id: str, order: Order) -> None:
         for runner in self.runners:
-            runner.stop(execution_id)
+            (runner.drain if order == "drain" else runner.stop)(execution_id)
 
     def dispatcher(self, *, runners_are_gone: bool = False) -> Dispatcher:
         return Dispatcher(

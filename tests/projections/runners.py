@@ -18,12 +18,15 @@ from domain.execution import (
     ModelCallCompleted,
     ModelCallFailed,
     ModelCallStarted,
+    PauseExecution,
     Progress,
     RecordProgress,
     RescheduleStep,
+    ResumeExecution,
     StartStep,
     StepCompleted,
     StepFailed,
+    StepSuspended,
     TaskCompleted,
     TaskFailed,
     TaskOutput,
@@ -31,6 +34,7 @@ from domain.execution import (
     ToolCallCompleted,
     ToolCallFailed,
     ToolCallStarted,
+    Wait,
 )
 from domain.registry import AnyCommand
 
@@ -63,10 +67,17 @@ class Runner:
     def work(self) -> Iterator[None]:
         """Each `next` sends a command or two, until the execution has ended."""
         while (state := self._history.state(f"execution-{self._id}")).is_open:
-            name, step = next((n, s) for n, s in state.steps.items() if s.status in ("scheduled", "running"))
-            if self._dice.random() < 0.03:
+            active = ((n, s) for n, s in state.steps.items() if s.status in ("scheduled", "running"))
+            name, step = next(active, ("", None))
+            if step is None or self._dice.random() < 0.03:
                 self._send(CancelExecution(execution_id=self._id, reason="changed my mind"))
                 return
+            if self._dice.random() < 0.05:
+                self._send(PauseExecution(execution_id=self._id, reason="lunch"))
+                yield
+                self._send(ResumeExecution(execution_id=self._id))
+                yield
+                continue
             if self._dice.random() < 0.08:
                 self._send(
                     RescheduleStep(execution_id=self._id, step=name, turn=step.turn, reason="queue lost")
@@ -76,7 +87,14 @@ class Runner:
             delivery = step.delivery + 1
             runner = f"r{self._dice.randint(1, 3)}"
             self._send(
-                StartStep(execution_id=self._id, step=name, turn=step.turn, delivery=delivery, runner=runner)
+                StartStep(
+                    execution_id=self._id,
+                    step=name,
+                    turn=step.turn,
+                    delivery=delivery,
+                    runner=runner,
+                    insists=True,
+                )
             )
             yield
             yield from self._run_step(name)
@@ -89,6 +107,10 @@ class Runner:
         for entries in self._reports(name, attempt, state.definition.tasks_of(name)):
             if self._dice.random() < 0.02:
                 return
+            if self._dice.random() < 0.02:
+                wait = Wait(kind="human_input", id=f"{name}-{attempt}", message="Is this right?")
+                yield from self._suspended(name, attempt, recorded, wait)
+                return
             report = RecordProgress(
                 execution_id=self._id, step=name, attempt=attempt, after=recorded, entries=tuple(entries)
             )
@@ -98,6 +120,18 @@ class Runner:
                 return
             recorded += len(entries)
             yield
+
+    def _suspended(self, step: str, attempt: int, recorded: int, wait: Wait) -> Iterator[None]:
+        """A wait, which a pause and its end do not end."""
+        asks = StepSuspended(step=step, attempt=attempt, wait=wait)
+        report = RecordProgress(
+            execution_id=self._id, step=step, attempt=attempt, after=recorded, entries=(asks,)
+        )
+        self._send(report)
+        yield
+        self._send(PauseExecution(execution_id=self._id))
+        yield
+        self._send(ResumeExecution(execution_id=self._id))
 
     def _reports(self, step: str, attempt: int, tasks: Sequence[str]) -> Iterator[list[Progress]]:
         for task in tasks:

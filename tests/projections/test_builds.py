@@ -50,7 +50,7 @@ async def test_a_new_version_is_built_beside_the_old_and_takes_its_place(read_db
     await caught_up(read_db, TWO, history)
     new = (second_version(EXECUTION_LIST), WORKFLOW_LIST)
     async with projecting(new, history, HistoryFeed(history), read_db):
-        await eventually(lambda: has_version(read_db, history, 2))
+        await eventually(lambda: has_version(read_db, history, new[0].version))
         history.handle(request("late", definition()))
         await eventually(lambda: lag_is_zero(read_db, history))
     assert await stored(read_db, new) == expected(new, history.events)

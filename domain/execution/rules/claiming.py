@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from domain.errors import Rejected
+from domain.errors import Held, Rejected
 from domain.execution.commands import RescheduleStep, StartStep
-from domain.execution.events import ExecutionEvents, ExecutionFailed, Failure, StepScheduled, StepStarted
+from domain.execution.events import ExecutionEvents, ExecutionFailed, StepReleased, StepScheduled, StepStarted
 from domain.execution.rules.checks import check_open, known_step
-from domain.execution.state import Execution, StepStatus
+from domain.execution.state import Execution, Lease, Status, StepState, StepStatus
+from domain.execution.values import Failure
 
 
 def start_step(state: Execution, command: StartStep) -> tuple[ExecutionEvents, ...]:
     check_open(state, command)
     step = known_step(state, command)
+    if is_lost(step.draining, command):
+        return (StepReleased(step=command.step, attempt=step.attempt),)
+    if state.status is Status.PAUSED:
+        raise Rejected("StartStep is not allowed while paused")
     if step.status is StepStatus.RUNNING and step.turn == command.turn:
         if step.delivery == command.delivery and step.runner == command.runner:
             return ()
@@ -21,8 +26,19 @@ def start_step(state: Execution, command: StartStep) -> tuple[ExecutionEvents, .
             )
     elif step.status is not StepStatus.SCHEDULED or step.turn != command.turn:
         raise Rejected(f"StartStep of turn {command.turn} is not allowed: turn {step.turn} is {step.status}")
-    if step.attempt >= state.definition.limits.max_attempts:
-        message = f"step {command.step!r} was begun {step.attempt} times and no runner came to its end"
+    if step.draining and not command.insists:
+        raise Held(f"attempt {step.attempt} of step {command.step!r} still reports its last calls")
+    return begun(state, command, step)
+
+
+def is_lost(draining: Lease | None, command: StartStep) -> bool:
+    """The runner that was told to let go has lost its lease to this one, so it has let go."""
+    return draining is not None and command.turn == draining.turn and command.delivery > draining.delivery
+
+
+def begun(state: Execution, command: StartStep, step: StepState) -> tuple[ExecutionEvents, ...]:
+    if step.begun >= state.definition.limits.max_attempts:
+        message = f"step {command.step!r} was begun {step.begun} times and no runner came to its end"
         return (ExecutionFailed(failure=Failure("attempts_exhausted", message), step=command.step),)
     started = StepStarted(
         step=command.step,
@@ -36,7 +52,11 @@ def start_step(state: Execution, command: StartStep) -> tuple[ExecutionEvents, .
 
 def reschedule_step(state: Execution, command: RescheduleStep) -> tuple[ExecutionEvents, ...]:
     step = known_step(state, command)
-    unfinished = step.status in (StepStatus.SCHEDULED, StepStatus.RUNNING)
-    if not state.is_open or not unfinished or step.turn != command.turn:
+    if not state.is_open or step.turn != command.turn:
         return ()
-    return (StepScheduled(step=command.step, turn=step.turn + 1, reason=command.reason),)
+    events: list[ExecutionEvents] = []
+    if step.draining:
+        events.append(StepReleased(step=command.step, attempt=step.attempt))
+    if step.status.is_active and state.status is not Status.PAUSED:
+        events.append(StepScheduled(step=command.step, turn=step.turn + 1, reason=command.reason))
+    return tuple(events)

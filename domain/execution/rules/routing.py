@@ -6,9 +6,10 @@ import msgspec
 
 from domain.conditions import evaluate, parse
 from domain.errors import ConditionError
-from domain.execution.events import ExecutionFailed, Failure, RouteChosen
+from domain.execution.events import ExecutionFailed, RouteChosen
 from domain.execution.results import names_of
 from domain.execution.state import Execution
+from domain.execution.values import Failure
 from domain.steps import Router
 from domain.terms import Json
 

@@ -10,7 +10,7 @@ import msgspec
 from application.ports import Assignment, Stopped
 from domain.catalog import Model
 from domain.definition import Definition
-from domain.execution import Progress, TaskOutput
+from domain.execution import Drained, Progress, TaskOutput
 
 RETRY_DELAY_S = 0.01
 OPENAI = "openai/scripted"
@@ -19,15 +19,18 @@ E = TypeVar("E")
 
 class MemoryReporter:
     """entries: what was recorded; pieces: what was streamed, by call. refuse: raise `Stopped` at such an
-    entry.
+    entry; is_draining: refuse what would begin something.
     """
 
     def __init__(self, refuse: Callable[[Progress], bool] = lambda _: False) -> None:
         self.entries: list[Progress] = []
         self.pieces: dict[str, list[str]] = {}
         self._refuse = refuse
+        self.is_draining = False
 
     async def record(self, *entries: Progress, wait: bool = True) -> None:
+        if self.is_draining and not all(isinstance(entry, Drained) for entry in entries):
+            raise Stopped("told to let go", is_over=True, is_draining=True)
         if any(map(self._refuse, entries)):
             raise Stopped("refused")
         self.entries.extend(entries)

@@ -107,6 +107,31 @@ async def test_a_refused_report_stops_the_run(engine: CrewAIEngine, kind: type[P
     assert not reporter.of(TaskFailed)
 
 
+async def test_a_crew_that_is_told_to_let_go_reports_every_call_in_flight(
+    engine: CrewAIEngine, model: ModelServer
+) -> None:
+    def answer(request: dict[str, object]) -> Turn:
+        return Turn(delay_s=1.5 if "apples" in str(request["messages"]) else 0.3, text="Well.")
+
+    model.answer = answer
+    definition = document(
+        {
+            "slow": {"description": "Speak of apples", "async_execution": True},
+            "quick": {"description": "Speak of pears", "async_execution": True, "context": []},
+            "both": {"description": "Join", "context": ["quick", "slow"]},
+        }
+    )
+    reporter = MemoryReporter()
+    run = asyncio.create_task(engine.run(assignment(definition, model=OPENAI), reporter))
+    await eventually(lambda: len(model.requests) == 2)
+    reporter.is_draining = True
+    with pytest.raises(Stopped) as stopped:
+        await run
+    assert stopped.value.is_draining
+    assert len(reporter.of(ModelCallCompleted)) == 2
+    assert not [task for task in reporter.of(TaskStarted) if task.task == "both"]
+
+
 async def test_an_async_sibling_of_a_failed_task_ends_with_the_step(
     engine: CrewAIEngine, model: ModelServer
 ) -> None:

@@ -1,0 +1,54 @@
+"""What a runner reads over the command channel before it begins: the step's past, and what it builds on.
+
+Called by `application.runs`. Its one rule: a text comes whole, or the call that gave it is made again.
+"""
+
+from __future__ import annotations
+
+import msgspec
+import structlog
+
+from application.channel import ReadJournal, ReadOutputs
+from application.contents import bring_back, whole_outputs
+from application.ports import Assignment, Prior
+from application.reporting import Channel
+from domain.errors import NotFound
+from domain.execution import Journaled, TaskOutput
+
+log = structlog.get_logger()
+
+
+async def read_journal(channel: Channel, assignment: Assignment) -> tuple[Journaled | Prior, ...]:
+    """The known outcomes of the step's calls, page by page, each with its whole text."""
+    pages: list[Journaled | Prior] = []
+    has_more = True
+    while has_more:
+        asked = ReadJournal(execution_id=assignment.execution_id, step=assignment.step, offset=len(pages))
+        reply = await channel.send(asked)
+        pages.extend(reply.journal)
+        has_more = reply.has_more
+    journal: list[Journaled | Prior] = []
+    for entry in pages:
+        outcome = entry.outcome if isinstance(entry, Prior) else entry
+        try:
+            whole = await bring_back(outcome, channel.text)
+        except NotFound as error:
+            log.warning("a call is made again", call=outcome.call, reason=str(error))
+        else:
+            prior = isinstance(entry, Prior)
+            journal.append(msgspec.structs.replace(entry, outcome=whole) if prior else whole)
+    return tuple(journal)
+
+
+async def read_outputs(channel: Channel, assignment: Assignment, *, has_more: bool) -> dict[str, TaskOutput]:
+    """The outputs of earlier steps that the step sees, whole. Raises `NotFound` for one that was erased.
+
+    has_more  the assignment had no room for them
+    """
+    outputs = dict(assignment.outputs)
+    while has_more:
+        asked = ReadOutputs(execution_id=assignment.execution_id, step=assignment.step, offset=len(outputs))
+        reply = await channel.send(asked)
+        outputs.update(reply.outputs)
+        has_more = reply.has_more
+    return await whole_outputs(outputs, channel.text)

@@ -1,0 +1,27 @@
+"""Pause and resume: nothing begins meanwhile, and no process is held."""
+
+from __future__ import annotations
+
+from domain.errors import Rejected
+from domain.execution.commands import PauseExecution, ResumeExecution
+from domain.execution.events import ExecutionEvents, ExecutionPaused, ExecutionResumed
+from domain.execution.rules.checks import check_open
+from domain.execution.rules.suspending import again
+from domain.execution.state import Execution, Status, StepStatus
+
+
+def pause(state: Execution, command: PauseExecution) -> tuple[ExecutionEvents, ...]:
+    check_open(state, command)
+    return () if state.status is Status.PAUSED else (ExecutionPaused(reason=command.reason),)
+
+
+def resume(state: Execution, command: ResumeExecution) -> tuple[ExecutionEvents, ...]:
+    check_open(state, command)
+    if state.status is Status.WAITING:
+        waits = [step.wait for step in state.steps.values() if step.wait]
+        asked = "; ".join(f"{wait.kind} {wait.id!r}" for wait in waits)
+        raise Rejected(f"ResumeExecution is not allowed while waiting: it waits for {asked}")
+    if state.status is not Status.PAUSED:
+        return ()
+    interrupted = [name for name, step in state.steps.items() if step.status is StepStatus.SCHEDULED]
+    return (ExecutionResumed(), *(again(state, name, "resumed") for name in interrupted))
