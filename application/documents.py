@@ -109,7 +109,9 @@ def is_object(value: object) -> TypeGuard[dict[str, Any]]:
 
 def with_schemas(definition: Definition, catalog: Catalog) -> Definition:
     """The definition with the catalogue's schemas that its tasks name: it depends on nothing outside."""
-    named = {task.output_schema for task in definition.tasks.values() if task.output_schema}
+    tasks = definition.tasks.values()
+    named = {task.output_schema for task in tasks if task.output_schema}
+    named |= {task.guardrail.schema for task in tasks if task.guardrail and task.guardrail.schema}
     copied = {name: catalog.schemas[name].schema for name in sorted(named - definition.schemas.keys())}
     return msgspec.structs.replace(definition, schemas={**definition.schemas, **copied})
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 
 from domain import graph
 from domain.catalog import Catalog
+from domain.crew_checks import guardrail_faults, process_faults, unknown_model
 from domain.definition import PLACEHOLDER, Definition, Task
 from domain.errors import Fault
 from domain.flow_checks import flow_faults, pointer, unknown
@@ -22,6 +23,7 @@ def definition_faults(definition: Definition, catalog: Catalog) -> tuple[Fault, 
         *task_faults(definition, catalog),
         *flow_faults(definition, catalog),
         *crew_faults(definition),
+        *(fault for name in definition.graph for fault in process_faults(definition, name, catalog)),
         *placeholder_faults(definition),
     )
 
@@ -29,11 +31,7 @@ def definition_faults(definition: Definition, catalog: Catalog) -> tuple[Fault, 
 def agent_faults(definition: Definition, catalog: Catalog) -> Iterator[Fault]:
     for name, agent in definition.agents.items():
         if agent.model and not catalog.has_model(agent.model):
-            yield Fault(
-                pointer("agents", name, "model"),
-                f"unknown model {agent.model!r}; expected one of the catalogue or of a provider in it: "
-                + ", ".join(catalog.providers),
-            )
+            yield unknown_model(agent.model, catalog, pointer("agents", name, "model"))
         yield from tool_faults(agent.tools, catalog, ("agents", name, "tools"))
     if any(agent.model is None for agent in definition.agents.values()) and catalog.default_model is None:
         yield Fault("/agents", "an agent names no model and the catalogue has no default; expected a model")
@@ -48,7 +46,7 @@ def tool_faults(tools: Iterable[str], catalog: Catalog, at: tuple[str, ...]) -> 
 
 def task_faults(definition: Definition, catalog: Catalog) -> Iterator[Fault]:
     for name, task in definition.tasks.items():
-        if task.agent not in definition.agents:
+        if task.agent is not None and task.agent not in definition.agents:
             yield unknown("agent", task.agent, definition.agents, pointer("tasks", name, "agent"))
         for index, other in enumerate(task.context or ()):
             if other not in definition.tasks:
@@ -58,6 +56,8 @@ def task_faults(definition: Definition, catalog: Catalog) -> Iterator[Fault]:
         ):
             yield unknown("schema", task.output_schema, known, pointer("tasks", name, "output_schema"))
         yield from tool_faults(task.tools or (), catalog, ("tasks", name, "tools"))
+        if task.guardrail:
+            yield from guardrail_faults(task.guardrail, {**catalog.schemas, **definition.schemas}, name)
     if tangled := graph.cycle({name: task.context or () for name, task in definition.tasks.items()}):
         yield Fault("/tasks", f"the contexts of {', '.join(tangled)} form a cycle; expected none")
 

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from domain.steps import Crew, Join, Route, Router, Step
-from domain.terms import PLACEHOLDER, Json, JsonSchema, ModelName, Name, Text, Title
+from domain.terms import PLACEHOLDER, CallsPerMinute, Json, JsonSchema, ModelName, Name, Text, Title
 
 SINGLE_STEP = "crew"
 """The name of the step of a document that gives no steps."""
@@ -23,6 +23,9 @@ class Agent(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
     model     None: the catalogue's default model
     tools     names of the catalogue
     max_iter  model calls for one task before the agent has to answer, 1..100
+    max_rpm   model calls within a minute, over all its tasks of a step; None: as many as it likes
+    max_execution_time  seconds for one task; then the task fails
+    allow_delegation    it may give work to, and ask, the other agents of the document
     """
 
     role: Title
@@ -31,24 +34,48 @@ class Agent(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
     model: ModelName | None = None
     tools: tuple[Name, ...] = ()
     max_iter: Annotated[int, msgspec.Meta(ge=1, le=100)] = 20
+    max_rpm: CallsPerMinute | None = None
+    max_execution_time: Annotated[int, msgspec.Meta(ge=1, le=86_400)] | None = None
+    allow_delegation: bool = False
+
+
+class Guardrail(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What an answer has to pass. All that is given is checked, the model last.
+
+    description           a rule in words, judged by the agent's model
+    min_words, max_words  how long the answer may be
+    matches               a regular expression that is found in it
+    schema                the name of a JSON Schema that the answer, as JSON, is an instance of
+    max_retries           how often the agent tries again, told what is wrong; then the task fails
+    """
+
+    description: Text | None = None
+    min_words: Annotated[int, msgspec.Meta(ge=1, le=100_000)] | None = None
+    max_words: Annotated[int, msgspec.Meta(ge=1, le=100_000)] | None = None
+    matches: Annotated[str, msgspec.Meta(min_length=1, max_length=500)] | None = None
+    schema: Name | None = None
+    max_retries: Annotated[int, msgspec.Meta(ge=0, le=10)] = 3
 
 
 class Task(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """One piece of work.
 
+    agent            who works on it; None: the manager of its crew has it done by whom it likes
     context          tasks whose outputs the agent sees; None: all earlier tasks of its crew, () none
     tools            for this task, in place of the agent's own
     output_schema    the name of a JSON Schema that the output must be an instance of
     async_execution  run beside the async tasks next to it; the next other task waits for them
+    guardrail        what the answer has to pass
     """
 
     description: Text
     expected_output: Text
-    agent: Name
+    agent: Name | None = None
     context: tuple[Name, ...] | None = None
     tools: tuple[Name, ...] | None = None
     output_schema: Name | None = None
     async_execution: bool = False
+    guardrail: Guardrail | None = None
 
 
 class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -104,12 +131,17 @@ class Definition(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
 
     @property
     def models(self) -> tuple[str, ...]:
-        """The model names that agents ask for, each once, in order."""
-        return tuple(dict.fromkeys(a.model for a in self.agents.values() if a.model))
+        """The model names that agents and crews ask for, each once, in order."""
+        crews = [step.crew for step in self.graph.values() if step.crew]
+        asked = [agent.model for agent in self.agents.values()]
+        asked += [model for crew in crews for model in (crew.manager_model, crew.planning_model)]
+        return tuple(dict.fromkeys(model for model in asked if model))
 
     def tools_of(self, task: Task) -> tuple[str, ...]:
-        """The tools an agent may use for a task: the task's own list where it has one, else the agent's."""
-        return task.tools if task.tools is not None else self.agents[task.agent].tools
+        """The tools to use for a task: the task's own list where it has one, else its agent's."""
+        if task.tools is not None or task.agent is None:
+            return task.tools or ()
+        return self.agents[task.agent].tools
 
 
 def execution_name(definition: Definition) -> str:
@@ -118,7 +150,8 @@ def execution_name(definition: Definition) -> str:
     >>> execution_name(blog)  # doctest: +SKIP
     'Blog production: Researcher, Writer, Editor'
     """
-    roles = dict.fromkeys(definition.agents[task.agent].role.strip() for task in definition.tasks.values())
+    working = [task.agent for task in definition.tasks.values() if task.agent] or list(definition.agents)
+    roles = dict.fromkeys(definition.agents[agent].role.strip() for agent in working)
     full = " ".join(f"{definition.name}: {', '.join(roles)}".split())
     return full if len(full) <= 100 else full[:99].rstrip(" ,:") + "…"
 
@@ -129,6 +162,7 @@ __all__ = [
     "Agent",
     "Crew",
     "Definition",
+    "Guardrail",
     "Join",
     "Json",
     "JsonSchema",

@@ -10,16 +10,29 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from domain.terms import Condition, Name
+from domain.terms import CallsPerMinute, Condition, ModelName, Name
 
 Names = Annotated[tuple[Name, ...], msgspec.Meta(min_length=1, max_length=200)]
 
 
 class Crew(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """Tasks that one runner works through, in this order."""
+    """Tasks that one runner works through, in this order.
+
+    process         sequential: each task by its agent; hierarchical: by a manager, who delegates
+    manager_agent   of a hierarchical crew: an agent of the document; or
+    manager_model   the model of CrewAI's own manager
+    planning        a model plans all tasks before the first
+    planning_model  None: the catalogue's default
+    max_rpm         model calls of the whole crew within a minute
+    """
 
     tasks: Annotated[tuple[Name, ...], msgspec.Meta(min_length=1, max_length=100)]
-    process: Literal["sequential"] = "sequential"
+    process: Literal["sequential", "hierarchical"] = "sequential"
+    manager_agent: Name | None = None
+    manager_model: ModelName | None = None
+    planning: bool = False
+    planning_model: ModelName | None = None
+    max_rpm: CallsPerMinute | None = None
 
 
 class Route(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

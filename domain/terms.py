@@ -21,6 +21,7 @@ ModelName = Annotated[
     msgspec.Meta(pattern=r"^[a-z0-9_]+/[^\s\x00]{1,190}$", description="provider/model, as litellm has it"),
 ]
 JsonSchema = dict[str, Json]
+CallsPerMinute = Annotated[int, msgspec.Meta(ge=1, le=100_000)]
 
 Condition = Annotated[
     str,

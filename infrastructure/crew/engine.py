@@ -12,7 +12,9 @@ from application.ports import Assignment, Reporter
 from domain.execution import Failure, StepCompleted, StepFailed
 from infrastructure.crew import patches
 from infrastructure.crew.building import CrewBuilder
-from infrastructure.crew.lanes import GaveUp, StepRun
+from infrastructure.crew.lanes import GaveUp, Lane, StepRun
+from infrastructure.crew.planning import LANE as PLANNING
+from infrastructure.crew.planning import plan
 from infrastructure.crew.tasks import failure_of
 from infrastructure.crew.threads import DaemonThreads
 from infrastructure.llm import demo
@@ -59,7 +61,12 @@ class CrewAIEngine:
             await run.end()
 
     async def _worked(self, run: StepRun) -> StepCompleted:
-        crew = CrewBuilder(run, self._tools, self._settings, self._retry_delay_s).crew()
+        builder = CrewBuilder(run, self._tools, self._settings, self._retry_delay_s)
+        crew = builder.crew()
+        asked = run.assignment.definition.graph[run.step].crew
+        if asked and asked.planning:
+            planner = builder.agents.model(asked.planning_model, Lane(run, None, None, PLANNING))
+            await asyncio.to_thread(plan, crew.tasks, planner)
         await run.finish(asyncio.create_task(crew.akickoff()))
         return StepCompleted(step=run.step, attempt=run.attempt)
 

@@ -78,15 +78,15 @@ class StepRun:
         self.step = assignment.step
         self.journal = Journal(assignment.journal)
         self.attempt = assignment.attempt
+        self.loop = asyncio.get_running_loop()
         self._reporter = reporter
-        self._loop = asyncio.get_running_loop()
         self._stopped = threading.Event()
         self._reports: set[concurrent.futures.Future[None]] = set()
         self._tasks: set[asyncio.Task[object]] = set()
         self._in_flight = 0
         self._counting = threading.Lock()
         self._landed = asyncio.Event()
-        self._broken: asyncio.Future[BaseException] = self._loop.create_future()
+        self._broken: asyncio.Future[BaseException] = self.loop.create_future()
 
     async def record(self, *entries: Progress, wait: bool = True) -> None:
         """Report from the event loop, as `Reporter.record`. Raises `Stopped`."""
@@ -96,11 +96,11 @@ class StepRun:
 
     def record_from_thread(self, *entries: Progress) -> None:
         """Report from a worker thread, and wait until it is in the log. Raises `Stopped`."""
-        if asyncio._get_running_loop() is self._loop:
+        if asyncio._get_running_loop() is self.loop:
             raise RuntimeError("a report from the event loop itself would wait for itself")
-        if self._stopped.is_set() or self._loop.is_closed():
+        if self._stopped.is_set() or self.loop.is_closed():
             raise self._stop()
-        report = asyncio.run_coroutine_threadsafe(self.record(*entries), self._loop)
+        report = asyncio.run_coroutine_threadsafe(self.record(*entries), self.loop)
         self._reports.add(report)
         try:
             report.result()
@@ -146,8 +146,8 @@ class StepRun:
         finally:
             with self._counting:
                 self._in_flight -= 1
-            if not self._loop.is_closed():
-                self._loop.call_soon_threadsafe(self._landed.set)
+            if not self.loop.is_closed():
+                self.loop.call_soon_threadsafe(self._landed.set)
 
     async def _all_landed(self) -> None:
         while self._in_flight:
@@ -178,13 +178,26 @@ class StepRun:
 
 
 class Lane:
-    """The line of calls of one task."""
+    """The line of calls of one task, or of work that an agent delegated within it.
 
-    def __init__(self, run: StepRun, task: str, agent: str) -> None:
+    task  None for what belongs to no task (planning)
+    name  begins the ids of its calls; the task's, unless told otherwise
+    """
+
+    def __init__(self, run: StepRun, task: str | None, agent: str | None, name: str = "") -> None:
         self.run = run
         self.task = task
         self.agent = agent
+        self.name = name or str(task)
         self._occurrences = Occurrences()
+        self._below: dict[str, Lane] = {}
+        self._making = threading.Lock()
+
+    def below(self, agent: str, *work: str) -> Lane:
+        """The lane of work that was delegated to an agent; the same work is the same lane again."""
+        name = f"{self.name}/{agent}.{sha256(canonical(work).encode(errors='replace')).hexdigest()[:8]}"
+        with self._making:
+            return self._below.setdefault(name, Lane(self.run, self.task, agent, name))
 
     @property
     def at(self) -> dict[str, Any]:
@@ -206,7 +219,7 @@ class Lane:
         """Report the intent, act, report the result: one call, from a worker thread.
 
         recall makes the result of a known outcome; then nothing is done and nothing reported. The others
-        get the call's id (`<task>:<kind>:<digest of the request>:<occurrence>`), completed and failed also
+        get the call's id (`<lane>:<kind>:<digest of the request>:<occurrence>`), completed and failed also
         its duration in ms. former: the request as it was in the past of a fork, where that counts as the
         same. Raises `CallFailed` as `act` did, and `Stopped`.
         """
@@ -232,7 +245,7 @@ class Lane:
         return result
 
     def _key(self, kind: str, request: Json) -> str:
-        return f"{self.task}:{kind}:{sha256(canonical(request).encode(errors='replace')).hexdigest()[:16]}"
+        return f"{self.name}:{kind}:{sha256(canonical(request).encode(errors='replace')).hexdigest()[:16]}"
 
     def _reused(self, known: Prior, call: str) -> CallReused:
         return reused(

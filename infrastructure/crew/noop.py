@@ -21,7 +21,7 @@ class NoopEngine:
         tasks = [task for task in document.tasks_of(step) if task not in assignment.done]
         for task in tasks:
             at: dict[str, Any] = {"step": step, "attempt": attempt, "task": task}
-            started = TaskStarted(**at, agent=document.tasks[task].agent)
+            started = TaskStarted(**at, agent=document.tasks[task].agent or "manager")
             completed = TaskCompleted(**at, output=TaskOutput(task), duration_ms=0)
             await reporter.record(started, completed, wait=task != tasks[-1])
         return StepCompleted(step=step, attempt=attempt)

@@ -9,6 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Coroutine
 from contextlib import nullcontext
+from dataclasses import replace
+from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 from crewai.agents.agent_executor import AgentExecutor, AgentExecutorState
@@ -16,6 +19,7 @@ from crewai.events.event_bus import CrewAIEventsBus
 from crewai.flow.runtime import FlowState
 from crewai.memory.storage.kickoff_task_outputs_storage import KickoffTaskOutputsSQLiteStorage
 from crewai.utilities import file_store
+from crewai.utilities.tool_result_artifacts import ToolResultArtifact, ToolResultArtifactStore
 from crewai_core.lock_store import set_lock_backend
 
 
@@ -25,6 +29,7 @@ def apply() -> None:
     silence_events()
     forget_files()
     share_the_state_class()
+    name_results_by_content()
 
 
 def forget_replays() -> None:
@@ -58,6 +63,25 @@ class ExecutorState(FlowState, AgentExecutorState):  # type: ignore[misc]
 def share_the_state_class() -> None:
     """To define a pydantic class takes 6 ms, as long as all else that CrewAI does for a task."""
     AgentExecutor._create_initial_state = lambda _: ExecutorState()
+
+
+def name_results_by_content() -> None:
+    """A tool result of more than a quarter of the context window is put into a file, and the prompt names it.
+    CrewAI makes the name from random bytes; the next request would differ from run to run, and be paid for
+    again."""
+    store = ToolResultArtifactStore.store
+
+    def store_by_content(self: Any, content: str, estimated_token_count: int) -> ToolResultArtifact:
+        found: ToolResultArtifact = store(self, content, estimated_token_count)
+        name = f"tool-result-{sha256(content.encode(errors='replace')).hexdigest()[:22]}"
+        folder = found.file_path.parent.with_name(name)
+        folder.mkdir(mode=0o700, exist_ok=True)
+        path = found.file_path.rename(folder / found.file_path.name)
+        relative = Path(name, path.name)
+        return replace(found, artifact_id=name, relative_path=relative, file_path=path)
+
+    if store.__name__ != store_by_content.__name__:
+        ToolResultArtifactStore.store = store_by_content
 
 
 def nothing(*_: Any, **__: Any) -> None:

@@ -16,12 +16,17 @@ from typing import Any
 import crewai
 from crewai import Task
 from crewai.utilities.formatter import DIVIDERS
+from crewai.utilities.i18n import I18N_DEFAULT
 from pydantic import BaseModel, PrivateAttr, ValidationError
 
+from domain.definition import Guardrail, JsonSchema
 from domain.execution import Failure, TaskCompleted, TaskFailed, TaskOutput, TaskStarted
 from infrastructure.crew.contents import clean_json, clean_text, output_failure
+from infrastructure.crew.guardrails import objection
 from infrastructure.crew.lanes import GaveUp, Lane, ms_since
 from infrastructure.crew.schemas import as_instance, instance_in
+
+Guard = tuple[Guardrail, JsonSchema | None]
 
 
 class ReportedTask(Task):  # type: ignore[misc]
@@ -29,16 +34,20 @@ class ReportedTask(Task):  # type: ignore[misc]
 
     earlier  the outputs of earlier steps that its agent sees, as one text
     done     what it has produced already, in the past of a fork
+    guard    what its answer has to pass, and the schema that this names
     """
 
     _lane: Lane = PrivateAttr()
     _earlier: str = PrivateAttr(default="")
     _done: TaskOutput | None = PrivateAttr(default=None)
+    _guard: Guard | None = PrivateAttr(default=None)
 
     @classmethod
-    def of(cls, lane: Lane, earlier: str, done: TaskOutput | None, **fields: Any) -> ReportedTask:
+    def of(
+        cls, lane: Lane, earlier: str, done: TaskOutput | None, guard: Guard | None, **fields: Any
+    ) -> ReportedTask:
         task: ReportedTask = cls(**fields)
-        task._lane, task._earlier, task._done = lane, earlier, done
+        task._lane, task._earlier, task._done, task._guard = lane, earlier, done, guard
         return task
 
     async def aexecute_sync(self, agent: Any = None, context: str | None = None, tools: Any = None) -> Any:
@@ -49,8 +58,23 @@ class ReportedTask(Task):  # type: ignore[misc]
             self.output = self._as_crewai(self._done)
             return self.output
         whole = DIVIDERS.join(text for text in (self._earlier, context) if text)
+        return await reported(self._lane, lambda: self._guarded(agent, whole, tools))
+
+    async def _guarded(self, agent: Any, context: str, tools: Any) -> Any:
+        """An output that passes the guardrail; the agent is told what was wrong, and tries again."""
         work = super().aexecute_sync
-        return await reported(self._lane, lambda: work(agent, whole, tools))
+        result = await work(agent, context, tools)
+        if self._guard is None:
+            return result
+        guardrail, schema = self._guard
+        for attempt in range(guardrail.max_retries + 1):
+            fault = await asyncio.to_thread(objection, guardrail, schema, result.raw, agent.model)
+            if not fault:
+                return result
+            if attempt < guardrail.max_retries:
+                result = await work(agent, DIVIDERS.join([context, again(result.raw, fault)]), tools)
+        message = f"after {guardrail.max_retries} retries the answer to {self._lane.task!r} is still refused"
+        raise GaveUp(Failure("guardrail_failed", f"{message}: {fault[:1_000]}", self._lane.task))
 
     def _as_crewai(self, done: TaskOutput) -> Any:
         """An output that was reported before, as CrewAI hands it on."""
@@ -75,20 +99,26 @@ class ReportedTask(Task):  # type: ignore[misc]
             return await self.agent.llm.acall(asked, response_model=self.output_pydantic), None
 
 
+def again(answer: str, fault: str) -> str:
+    """What CrewAI says to an agent whose answer was refused; here it stands behind the context."""
+    text = I18N_DEFAULT.errors("validation_error")
+    return str(text.format(guardrail_result_error=fault, task_output=answer))
+
+
 async def reported(lane: Lane, work: Callable[[], Awaitable[Any]]) -> Any:
     """CrewAI's output of the work. Raises `GaveUp` with what failed.
 
     Neither start nor end is waited for: the next call's intent, or the step's end, carries them.
     """
     run, begin = lane.run, time.monotonic()
-    await run.record(TaskStarted(**lane.at, agent=lane.agent), wait=False)
+    await run.record(TaskStarted(**lane.at, agent=str(lane.agent)), wait=False)
     try:
         result = await work()
-        output = output_of(lane.task, result)
+        output = output_of(str(lane.task), result)
     except GaveUp as error:
         failure = error.failure
     except Exception as error:  # noqa: BLE001 - CrewAI raises bare exceptions for most of its faults
-        failure = failure_of(lane.task, error)
+        failure = failure_of(str(lane.task), error)
     else:
         await run.record(TaskCompleted(**lane.at, output=output, duration_ms=ms_since(begin)), wait=False)
         return result

@@ -22,6 +22,7 @@ from domain.definition import Json, JsonSchema
 from domain.execution import Failure, ModelCallCompleted, ModelCallFailed, ModelCallStarted
 from infrastructure.crew.contents import content_of, json_content, too_large
 from infrastructure.crew.lanes import CallFailed, GaveUp, Lane
+from infrastructure.crew.rates import RateLimit
 from infrastructure.crew.schemas import faults_of, instance_in
 from infrastructure.llm.capabilities import calls_tools, context_window, follows_schema
 from infrastructure.llm.sending import CHARACTERS_PER_TOKEN, Answer, Request, ToolCall, send
@@ -60,6 +61,7 @@ class ReportedModel(BaseLLM):  # type: ignore[misc]
     _parameters: dict[str, JsonSchema] = PrivateAttr()
     _retry_delay_s: float = PrivateAttr()
     _former: Sequence[Model] = PrivateAttr(default=())
+    _rates: tuple[RateLimit, ...] = PrivateAttr(default=())
 
     @classmethod
     def of(
@@ -69,14 +71,15 @@ class ReportedModel(BaseLLM):  # type: ignore[misc]
         parameters: dict[str, JsonSchema],
         retry_delay_s: float,
         former: Sequence[Model] = (),
+        rates: tuple[RateLimit, ...] = (),
     ) -> ReportedModel:
         """parameters: of each tool by name; CrewAI's own rendering of them loses half of a JSON Schema.
 
-        former: models whose answers count as this one's, in the past of a fork.
+        former: models whose answers count as this one's, in the past of a fork. rates: that calls keep to.
         """
         model: ReportedModel = cls(model=entry.name)
         model._lane, model._entry, model._parameters = lane, entry, parameters
-        model._retry_delay_s, model._former = retry_delay_s, former
+        model._retry_delay_s, model._former, model._rates = retry_delay_s, former, rates
         return model
 
     def call(
@@ -178,6 +181,8 @@ class ReportedModel(BaseLLM):  # type: ignore[misc]
 
     def _act(self, call: str, request: Request) -> Answer:
         lane = self._lane
+        for rate in self._rates:
+            rate.take(lane.run.pause)
         answer = send(self._entry, request, lambda text: lane.run.tokens(call, text))
         if too_large(answer.text):
             message = f"{self.model}: the answer is beyond the bound of {MAX_CONTENT_BYTES} bytes"

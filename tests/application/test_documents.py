@@ -49,7 +49,10 @@ def test_a_sound_document_is_read() -> None:
     ("path", "value", "at", "says"),
     [
         (("agents", "clerk", "llm"), "x", "/agents/clerk/llm", "unknown field; expected one of: role"),
-        (("tasks", "file", "guardrail"), "x", "/tasks/file/guardrail", "unknown field"),
+        (("tasks", "file", "output_file"), "x", "/tasks/file/output_file", "unknown field"),
+        (("tasks", "file", "guardrail"), "polite", "/tasks/file/guardrail", "expected one of"),
+        (("tasks", "file", "guardrail"), {"max_word": 3}, "/tasks/file/guardrail/max_word", "unknown field"),
+        (("agents", "clerk", "inject_date"), True, "/agents/clerk/inject_date", "unknown field"),
         (("agents", "clerk", "max_iter"), 0, "/agents/clerk/max_iter", "minimum"),
         (("agents", "clerk", "max_iter"), "3", "/agents/clerk/max_iter", "integer"),
         (("agents", "clerk", "max_iter"), 5.0, "/agents/clerk/max_iter", "integer"),
