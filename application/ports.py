@@ -69,7 +69,10 @@ class EventFeed(Protocol):
         ...
 
     async def publish(self, page: Sequence[Recorded]) -> None:
-        """Append a page (consecutive positions). `FeedMoved`: it does not follow; read the last position."""
+        """Append a page (consecutive positions). `FeedMoved`: it does not follow; read the last position.
+
+        A page whose beginning is in already may be completed instead.
+        """
         ...
 
     def follow(self, after_position: int, *, tags: Sequence[str] = ()) -> AsyncIterator[Sequence[Recorded]]:

@@ -48,6 +48,7 @@ class JetStreamFeed:
         self._connection = connection
         self._replicas = replicas
         self._ids = NUID()
+        self._is_in_doubt = False
 
     async def last_position(self) -> int | None:
         """The stream's last sequence; None when there is no stream. Raises `Unavailable`."""
@@ -101,18 +102,29 @@ class JetStreamFeed:
             await following.close()
 
     async def _publish_chain(self, batch: list[tuple[Recorded, bytes]]) -> None:
-        """Sent together, in order; the server takes each only behind the one before."""
+        """Sent together, in order; the server takes each only behind the one before.
+
+        So the last one's acknowledgement is all of them's. After a refusal each is asked for, to see which
+        it was and why.
+        """
         messages = [_message(recorded, body) for recorded, body in batch]
         for (recorded, _), (_, _, headers) in zip(batch, messages, strict=True):
             headers["Nats-Expected-Last-Sequence"] = str(recorded.position - 1)
-        sending = [self._commit(*message) for message in messages]
+            headers["Nats-Expected-Stream"] = EVENTS
+        unheard = [] if self._is_in_doubt else messages[:-1]
+        self._is_in_doubt = True
+        for subject, body, headers in unheard:
+            await post(self._connection, subject, body, headers=headers)
+        sending = [self._commit(*message) for message in messages[len(unheard) :]]
         for outcome in await asyncio.gather(*sending, return_exceptions=True):
             if isinstance(outcome, BaseException):
                 raise outcome
+        self._is_in_doubt = False
 
     async def _publish_batch(self, batch: list[tuple[Recorded, bytes]]) -> None:
         messages = [_message(recorded, body) for recorded, body in batch]
         messages[0][2]["Nats-Expected-Last-Sequence"] = str(batch[0][0].position - 1)
+        messages[-1][2]["Nats-Expected-Stream"] = EVENTS
         self._mark_as_batch(messages)
         for subject, body, headers in messages[:-1]:
             await post(self._connection, subject, body, headers=headers)
@@ -126,7 +138,6 @@ class JetStreamFeed:
         messages[-1][2]["Nats-Batch-Commit"] = "1"
 
     async def _commit(self, subject: str, body: bytes, headers: dict[str, str]) -> None:
-        headers["Nats-Expected-Stream"] = EVENTS
         try:
             await send(self._connection, subject, body, headers)
         except Missing as missing:
