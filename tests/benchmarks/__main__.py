@@ -9,7 +9,19 @@ from __future__ import annotations
 import subprocess
 import sys
 
-ALL = ("append", "http", "visible", "projections", "fold", "feed", "end_to_end", "crew", "journal", "restart")
+ALL = (
+    "append",
+    "http",
+    "visible",
+    "projections",
+    "fold",
+    "feed",
+    "end_to_end",
+    "crew",
+    "journal",
+    "restart",
+    "audit",
+)
 
 
 def main(names: list[str]) -> int:
