@@ -31,7 +31,7 @@ from infrastructure.clock import SystemClock
 from infrastructure.event_log.opening import open_audit_store, open_event_log
 from infrastructure.event_log.schema import migrate, schema_state
 from infrastructure.nats.accounts import READER_URL, write_secret
-from infrastructure.nats.cloudevents import CloudEvent, to_cloudevent
+from infrastructure.nats.cloudevents import CloudEvent, from_cloudevent, to_cloudevent
 from infrastructure.nats.connection import Connection, connect
 from infrastructure.nats.feed import JetStreamFeed
 from infrastructure.nats.late import LateFeed
@@ -285,6 +285,7 @@ __all__ = [
     "Line",
     "auditing",
     "blog_production",
+    "from_cloudevent",
     "load_engine",
     "run_alone",
     "to_cloudevent",

@@ -32,6 +32,8 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
         "List, rebuild, verify, retry read models.",
     ),
     "events": ("interfaces.operations.events:events", "The events that are recorded."),
+    "replay": ("interfaces.operations.replay:replay", "Play an execution in the terminal."),
+    "history": ("interfaces.operations.history:history", "Export and import what was recorded."),
     "audit": ("interfaces.operations.audit:audit", "Prove that nobody changed the event log."),
     "health": ("interfaces.operations.health:health", "Whether a process on this machine is alive."),
     "config": ("interfaces.operations.config:config", "Check and show the settings."),

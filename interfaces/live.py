@@ -1,12 +1,13 @@
 """A running execution to look at: folds its event stream into what a person wants to see, and draws it.
 
-Called by `kasal demo`. A terminal gets one picture that changes; anything else gets a line for each thing
-that happens. Its one rule: everything shown comes from the stream.
+Called by `kasal demo` and `kasal replay`. A terminal gets one picture that changes; anything else gets a line
+for each thing that happens. Its one rule: everything shown comes from the stream.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -37,16 +38,22 @@ class TaskRow:
     tokens: int = 0
     cost_usd: float = 0.0
     duration_ms: int = 0
-    begun: float = field(default_factory=time.monotonic)
+    now: Callable[[], float] = time.monotonic
+
+    def __post_init__(self) -> None:
+        self._begun = self.now()
 
     @property
     def seconds(self) -> float:
-        return self.duration_ms / 1000 if self.duration_ms else time.monotonic() - self.begun
+        return self.duration_ms / 1000 if self.duration_ms else self.now() - self._begun
 
 
 @dataclass
 class Picture:
-    """What has happened so far. status: as clients see it; output or failure: once there is one."""
+    """What has happened so far. status: as clients see it; output or failure: once there is one.
+
+    now: seconds of the clock that the picture is of: this machine's, or that of what is played again.
+    """
 
     name: str = ""
     status: str = "PENDING"
@@ -56,7 +63,10 @@ class Picture:
     failure: str = ""
     speaking: str = ""
     events: int = 0
-    begun: float = field(default_factory=time.monotonic)
+    now: Callable[[], float] = time.monotonic
+
+    def __post_init__(self) -> None:
+        self._begun = self.now()
 
     def add(self, event: dict[str, Any]) -> str:
         """Fold one CloudEvent; a line about it for people, or "" when it is too small to mention."""
@@ -90,7 +100,7 @@ class Picture:
     def _task(self, tag: str, data: dict[str, Any]) -> str:
         name = data["task"]
         if tag == "execution.task_started":
-            self.tasks[name] = TaskRow(name, data["agent"])
+            self.tasks[name] = TaskRow(name, data["agent"], now=self.now)
             return f"task {name} begun by {data['agent']}"
         row = self.tasks[name]
         row.state = "done" if tag == "execution.task_completed" else "failed"
@@ -120,7 +130,7 @@ class Picture:
             table.add_row(MARKS[row.state], escape(row.name), escape(row.agent), *figures(row))
         rows = list(self.tasks.values())
         total = f"{sum(row.tokens for row in rows)} tokens  ${sum(row.cost_usd for row in rows):.6f}"
-        head = f"[bold]{escape(self.name)}[/]  {self.status}  {time.monotonic() - self.begun:.1f} s  {total}"
+        head = f"[bold]{escape(self.name)}[/]  {self.status}  {self.now() - self._begun:.1f} s  {total}"
         speaking = Text(self.speaking.replace("\n", " ")[-160:], style="dim italic")
         return Group(Text.from_markup(head), table, speaking)
 
@@ -138,9 +148,9 @@ def figures(row: TaskRow) -> tuple[str, ...]:
 class Screen:
     """Shows a picture while it changes: drawn in place on a terminal, line by line elsewhere."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, now: Callable[[], float] = time.monotonic) -> None:
         self._console = console
-        self.picture = Picture()
+        self.picture = Picture(now=now)
         self._live = Live(
             console=console, get_renderable=self.picture.draw, refresh_per_second=10, transient=False
         )

@@ -56,16 +56,16 @@ class Audit:
     """public: the verifier key, None in a process that does not know it."""
 
     def __init__(self, store: AuditStore, public: str | None) -> None:
-        self._store = store
+        self.store = store
         self.public = public
 
     async def checkpoints(self, before: int | None, limit: int) -> Sequence[Checkpoint]:
         """The largest size first; below `before`, where it is given."""
-        return await self._store.newest(before, limit)
+        return await self.store.newest(before, limit)
 
     async def checkpoint(self, size: int | None = None) -> Checkpoint:
         """The one of a size, or the newest. Raises `NotFound`."""
-        found = await self._store.last_checkpoint(size)
+        found = await self.store.last_checkpoint(size)
         if found is None or size not in (None, found.size):
             raise NotFound("there is no checkpoint" + ("" if size is None else f" of size {size}"))
         return found
@@ -104,10 +104,10 @@ class Audit:
 
         Raises `NotFound`, and `NotCaughtUp` while its last event is beyond the newest checkpoint.
         """
-        first = await self._store.stream_events(stream, 0, 1)
+        first = await self.store.stream_events(stream, 0, 1)
         if not first or _metadata(first[0][5]).tenant != tenant:
             raise NotFound(f"there is no {stream.replace('-', ' ', 1)!r}")
-        version, position = await self._store.stream_end(stream)
+        version, position = await self.store.stream_end(stream)
         checkpoint = await self.checkpoint()
         if position > checkpoint.size:
             message = f"the newest checkpoint, of size {checkpoint.size}, is from before position {position}"
@@ -119,7 +119,7 @@ class Audit:
         yield line_of(head)
         after = 0
         while after < head.events:
-            events = await self._store.stream_events(head.stream, after, min(CHUNK, head.events - after))
+            events = await self.store.stream_events(head.stream, after, min(CHUNK, head.events - after))
             if not events:
                 return
             for event, path in zip(events, await self._paths(events, size), strict=True):
@@ -133,6 +133,6 @@ class Audit:
 
     async def _roots(self, ranges: Sequence[Range]) -> list[bytes]:
         try:
-            return roots_of(ranges, await self._store.tiles(places_for(ranges)))
+            return roots_of(ranges, await self.store.tiles(places_for(ranges)))
         except DamagedTree as error:
             raise TreeDamaged(str(error)) from error

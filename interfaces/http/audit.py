@@ -10,14 +10,12 @@ from litestar.params import FromPath
 
 from application.audit.notes import Checkpoint
 from application.audit.proofs import Consistency, Inclusion
-from domain.errors import Fault
 from interfaces.http.answers import Answer, json_answer
 from interfaces.http.identifiers import checked_id
 from interfaces.http.lines import MEDIA_TYPE, Lines
 from interfaces.http.operation import operation, page_of
-from interfaces.http.queries import Cursor, Limit, asked, next_url, read_query
+from interfaces.http.queries import Cursor, Limit, asked, faulty, next_url, read_query
 from interfaces.http.request import ApiRequest
-from interfaces.problems import malformed
 from projections.paging import DEFAULT_LIMIT, read_cursor, write_cursor
 
 TAG = "Audit"
@@ -109,7 +107,7 @@ async def inclusion(request: ApiRequest) -> Answer:
     """The path from the event's hash to the root of a checkpoint (RFC 6962, section 2.1.1)."""
     query = read_query(request, InclusionQuery)
     if query.position is None:
-        raise missing("position")
+        raise faulty("position", "is missing")
     return json_answer(await request.parts.audit.inclusion(query.position, query.size))
 
 
@@ -128,7 +126,7 @@ async def consistency(request: ApiRequest) -> Answer:
     """The path between the roots of two checkpoints (RFC 6962, section 2.1.2)."""
     query = read_query(request, ConsistencyQuery)
     if query.from_size is None:
-        raise missing("from")
+        raise faulty("from", "is missing")
     return json_answer(await asked(request.parts.audit.consistency(query.from_size, query.to_size)))
 
 
@@ -150,10 +148,6 @@ async def bundle(request: ApiRequest, execution_id: FromPath[str]) -> Lines:
     found_by = checked_id("execution", execution_id)
     lines = await request.parts.audit.bundle(request.tenant, f"execution-{found_by}")
     return Lines(lines, f"{found_by}.audit.ndjson")
-
-
-def missing(name: str) -> Exception:
-    return malformed(f"the query is wrong: {name} is missing", Fault(f"/query/{name}", "is missing"))
 
 
 ROUTES = (checkpoints, inclusion, consistency, bundle)

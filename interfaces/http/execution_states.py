@@ -8,7 +8,6 @@ import msgspec
 from litestar import get
 from litestar.params import FromPath
 
-from domain.errors import Fault
 from domain.execution import Execution
 from interfaces.http.answers import Answer, json_answer
 from interfaces.http.identifiers import checked_id
@@ -19,10 +18,9 @@ from interfaces.http.operation import (
     as_defined,
     operation,
 )
-from interfaces.http.queries import Limit, Query, asked, document_answer, reached, read_query
+from interfaces.http.queries import Limit, Query, asked, document_answer, faulty, reached, read_query
 from interfaces.http.queries import Moment as Time
 from interfaces.http.request import ApiRequest
-from interfaces.problems import malformed
 from projections.execution_comparison import ExecutionsDiff, diff_executions
 from projections.execution_states import StateAt, VersionsDiff, diff_versions, get_state
 from projections.paging import DEFAULT_LIMIT
@@ -75,13 +73,11 @@ class DiffQuery(Query, frozen=True, kw_only=True):
         versions = self.from_version is not None or self.to_version is not None
         if versions == (self.other is not None):
             message = "expected either `from` (and `to`), or `with`"
-            raise malformed(f"the query is wrong: {message}", Fault("/query/with", message))
+            raise faulty("with", message)
         if versions and self.from_version is None:
-            message = "is missing; 0 is before the first event"
-            raise malformed(f"the query is wrong: from {message}", Fault("/query/from", message))
+            raise faulty("from", "is missing; 0 is before the first event")
         if versions and self.limit is not None:
-            message = "expected only beside `with`"
-            raise malformed(f"the query is wrong: limit {message}", Fault("/query/limit", message))
+            raise faulty("limit", "expected only beside `with`")
 
 
 @get(

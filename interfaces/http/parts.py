@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 
+from application.audit.exporting import Exports
 from application.audit.proofs import Audit
 from application.commands import CommandHandler
 from application.contents import Contents
@@ -48,3 +49,7 @@ class Parts:
     subscribe_tokens: Callable[[str, str], AbstractAsyncContextManager[AsyncIterator[bytes]]]
     required: Mapping[str, Check] = field(default_factory=dict)
     degraded: Mapping[str, Check] = field(default_factory=dict)
+
+    @property
+    def exports(self) -> Exports:
+        return Exports(self.audit.store, self.contents, self.to_cloudevent)

@@ -198,6 +198,11 @@ def faulty_query(error: Invalid) -> Refused:
     return malformed(str(error), *(Fault(f"/query/{each.pointer}", each.message) for each in error.faults))
 
 
+def faulty(name: str, message: str) -> Refused:
+    """A parameter that is wrong: what was expected of it."""
+    return malformed(f"the query is wrong: {name} {message}", Fault(f"/query/{name}", message))
+
+
 def next_url(request: ApiRequest, cursor: str) -> str:
     """The same list, one page on."""
     kept = [pair for pair in pairs(request.scope["query_string"]) if pair[0] not in ("cursor", "after")]

@@ -126,7 +126,27 @@ async def test_what_is_not_there_is_not_found(stack: Stack) -> None:
         assert (await ask(stack, path, 404, **params))["code"] == "not_found"
 
 
+async def test_exports_stream_a_line_an_event(stack: Stack) -> None:
+    execution_id = (await stack.execution())["id"]
+    head = await stack.log.head()
+    one = await stack.client.get(f"/v1/executions/{execution_id}/history/export")
+    assert one.headers["content-type"] == "application/x-ndjson"
+    lines = [msgspec.json.decode(line) for line in one.content.splitlines()]
+    assert [line["type"] for line in lines] == [
+        "io.kasal.execution.requested",
+        "io.kasal.execution.step_scheduled",
+    ]
+    last = await stack.client.get("/v1/events/export", params={"after": head - 2})
+    assert last.content == one.content
+    assert (await stack.client.get("/v1/events/export", params={"to": 1})).content.count(b"\n") == 1
+    assert (await ask(stack, "/v1/events/export", 410, after=head + 1_000))["code"] == "position_gone"
+    await ask(stack, "/v1/executions/nobody/history/export", 404)
+
+
 WRONG = [
+    ("/v1/events/export", {"after": 2, "to": 1}, "to"),
+    ("/v1/events/export", {"after": -1}, "after"),
+    ("/v1/executions/nobody/history/export", {"x": 1}, "x"),
     ("/v1/audit/checkpoints", {"limit": 0}, "limit"),
     ("/v1/audit/checkpoints", {"cursor": "x"}, "cursor"),
     ("/v1/audit/proofs/inclusion", {}, "position"),

@@ -83,6 +83,35 @@ def test_the_whole_log_is_walked_and_a_change_is_named(up: Up, execution_id: str
     assert "position 7: the event is not the one that was signed" in found.stdout
 
 
+def test_an_execution_is_played_again_as_it_was(up: Up, execution_id: str) -> None:
+    history = up.client.get(f"/v1/executions/{execution_id}/history?limit=200").json()["items"]
+    played = kasal(up.data_dir, "replay", execution_id, "--json")
+    assert [json.loads(line) for line in played.stdout.splitlines()] == history
+    until = kasal(up.data_dir, "replay", execution_id, "--json", "--until", "execution.task_started")
+    assert json.loads(until.stdout.splitlines()[-1])["type"] == "execution.task_started"
+    assert "COMPLETED" in kasal(up.data_dir, "replay", execution_id, "--speed", "1000").stdout
+    assert kasal(up.data_dir, "replay", "nobody").returncode == 3
+    assert kasal(up.data_dir, "replay", execution_id, "--until", "2026-01-01T00:00").returncode == 2
+
+
+def test_an_exported_log_is_imported_and_held_to_an_old_checkpoint(
+    up: Up, execution_id: str, tmp_path: Path
+) -> None:
+    witness, file, key = tmp_path / "checkpoint", tmp_path / "log", tmp_path / "key"
+    witness.write_text(kasal(up.data_dir, "audit", "checkpoint").stdout, encoding="utf-8")
+    key.write_text(kasal(up.data_dir, "audit", "key").stdout, encoding="utf-8")
+    assert kasal(up.data_dir, "history", "export", "-o", str(file)).returncode == 0
+    assert kasal(up.data_dir, "history", "import", str(file)).returncode == 4
+    copy = tmp_path / "copy"
+    imported = kasal(copy, "history", "import", str(file))
+    assert imported.returncode == 0, imported.stderr
+    held = kasal(copy, "audit", "verify", "--checkpoint", str(witness), "--key", str(key))
+    assert (held.returncode, "1 checkpoints hold" in held.stdout) == (0, True), held.stdout
+    assert kasal(copy, "history", "import", str(file)).returncode == 4
+    one = kasal(up.data_dir, "history", "export", execution_id)
+    assert json.loads(one.stdout.splitlines()[0])["type"] == "io.kasal.execution.requested"
+
+
 def test_what_nobody_has_is_told_with_its_exit_code(up: Up, tmp_path: Path) -> None:
     assert kasal(up.data_dir, "audit", "bundle", "nobody", "-o", str(tmp_path / "x")).returncode == 3
     assert kasal(up.data_dir, "audit", "prove", "1000000").returncode == 3
