@@ -119,8 +119,8 @@ async def test_one_execution_is_exported_by_itself(log: EventLog, store: AuditSt
 
 
 async def test_a_range_has_just_its_positions(log: EventLog, store: AuditStore) -> None:
-    lines = [line async for line in exports(log, store).positions("default", 10, 300)]
-    assert [from_cloudevent(line).position for line in lines] == list(range(11, 301))
+    lines = [line async for line in exports(log, store).positions("default", 10, 50)]
+    assert [from_cloudevent(line).position for line in lines] == list(range(11, 51))
     assert [line async for line in exports(log, store).positions("other", 0, None)] == []
 
 
