@@ -252,6 +252,7 @@ def granted(command: StartStep, execution: Execution) -> Reply:
             models=execution.request.models,
             default_model=execution.request.default_model,
             outputs=context_outputs(execution, command.step),
+            remarks=execution.remarks.get(command.step, ()),
             **of_fork(execution, command.step),
         )
     )
@@ -266,10 +267,12 @@ def of_fork(execution: Execution, step: str) -> dict[str, Any]:
 
 
 def done_tasks(execution: Execution, step: str) -> list[str]:
-    """The step's tasks that a fork has taken over."""
+    """The step's tasks that a fork has taken over, unless they were sent back since."""
     fork = execution.request.forked_from if execution.request else None
     taken = fork.tasks if fork else ()
-    return [task for task in execution.definition.tasks_of(step) if task in taken]
+    return [
+        task for task in execution.definition.tasks_of(step) if task in taken and task in execution.outputs
+    ]
 
 
 def context_outputs(execution: Execution, step: str) -> dict[str, TaskOutput]:

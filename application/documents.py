@@ -108,10 +108,12 @@ def is_object(value: object) -> TypeGuard[dict[str, Any]]:
 
 
 def with_schemas(definition: Definition, catalog: Catalog) -> Definition:
-    """The definition with the catalogue's schemas that its tasks name: it depends on nothing outside."""
+    """The definition with the catalogue's schemas that it names: it depends on nothing outside."""
     tasks = definition.tasks.values()
     named = {task.output_schema for task in tasks if task.output_schema}
     named |= {task.guardrail.schema for task in tasks if task.guardrail and task.guardrail.schema}
+    signals = [step.signal for step in definition.steps.values() if step.signal]
+    named |= {signal.payload_schema for signal in signals if signal.payload_schema}
     copied = {name: catalog.schemas[name].schema for name in sorted(named - definition.schemas.keys())}
     return msgspec.structs.replace(definition, schemas={**definition.schemas, **copied})
 

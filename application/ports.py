@@ -158,6 +158,7 @@ class Assignment(msgspec.Struct, frozen=True, kw_only=True):
 
     attempt  the fencing number that every report of this run carries
     outputs  by task of an earlier step: those that this step's tasks have as context
+    remarks  what people said who sent the step's result back, oldest first
     journal  the calls whose outcome is known: of earlier attempts, then of the past that a fork has; in order
     done     tasks of this step that a fork has taken over: not worked on, their outputs are in `outputs`
     former_models  see `ForkedFrom`
@@ -171,6 +172,7 @@ class Assignment(msgspec.Struct, frozen=True, kw_only=True):
     models: dict[str, Model]
     default_model: str | None = None
     outputs: dict[str, TaskOutput] = {}
+    remarks: tuple[str, ...] = ()
     journal: tuple[Journaled | Prior, ...] = ()
     is_fork: bool = False
     done: tuple[str, ...] = ()

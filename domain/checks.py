@@ -13,7 +13,7 @@ from domain.catalog import Catalog
 from domain.crew_checks import guardrail_faults, process_faults, unknown_model
 from domain.definition import PLACEHOLDER, Definition, Task
 from domain.errors import Fault
-from domain.flow_checks import flow_faults, pointer, unknown
+from domain.flow_checks import flow_faults, gives_output, pointer, unknown
 
 
 def definition_faults(definition: Definition, catalog: Catalog) -> tuple[Fault, ...]:
@@ -49,8 +49,8 @@ def task_faults(definition: Definition, catalog: Catalog) -> Iterator[Fault]:
         if task.agent is not None and task.agent not in definition.agents:
             yield unknown("agent", task.agent, definition.agents, pointer("tasks", name, "agent"))
         for index, other in enumerate(task.context or ()):
-            if other not in definition.tasks:
-                yield unknown("task", other, definition.tasks, pointer("tasks", name, "context", index))
+            if other not in (there := (*definition.tasks, *step_outputs(definition))):
+                yield unknown("task", other, there, pointer("tasks", name, "context", index))
         if task.output_schema and task.output_schema not in (
             known := {**catalog.schemas, **definition.schemas}
         ):
@@ -65,7 +65,8 @@ def task_faults(definition: Definition, catalog: Catalog) -> Iterator[Fault]:
 def crew_faults(definition: Definition) -> Iterator[Fault]:
     """What CrewAI itself demands of one crew, and which outputs a task can see from its place in the
     graph."""
-    links, step_of = definition.links, definition.step_of_task
+    links, outputs = definition.links, step_outputs(definition)
+    step_of = {**definition.step_of_task, **{name: name for name in outputs}}
     for name in definition.graph:
         order = [task for task in definition.tasks_of(name) if task in definition.tasks]
         before = graph.ancestors(links, name)
@@ -74,10 +75,15 @@ def crew_faults(definition: Definition) -> Iterator[Fault]:
                 earlier = (
                     other in order[:index] if step_of.get(other) == name else step_of.get(other) in before
                 )
-                if other in definition.tasks and not earlier:
+                if other in step_of and not earlier:
                     at = pointer("tasks", task, "context", place)
                     yield Fault(at, f"task {other!r} does not come before {task!r}; expected an earlier task")
         yield from async_faults([(task, definition.tasks[task]) for task in order])
+
+
+def step_outputs(definition: Definition) -> tuple[str, ...]:
+    """Steps without tasks whose output can be a task's context, under the step's name."""
+    return tuple(name for name, step in definition.steps.items() if step.crew is None and gives_output(step))
 
 
 def async_faults(order: list[tuple[str, Task]]) -> Iterator[Fault]:

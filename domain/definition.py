@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from domain.steps import Crew, Join, Route, Router, Step
+from domain.steps import Approval, Crew, Join, Route, Router, Signal, Step
 from domain.terms import PLACEHOLDER, CallsPerMinute, Json, JsonSchema, ModelName, Name, Text, Title
 
 SINGLE_STEP = "crew"
@@ -112,10 +112,10 @@ class Definition(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
 
     @property
     def links(self) -> dict[str, tuple[str, ...]]:
-        """Each step, and what it comes after: its `after`, and the routers that may lead to it."""
+        """Each step, and what it comes after: its `after`, and the steps that may choose to lead to it."""
         found = {name: dict.fromkeys(step.predecessors) for name, step in self.graph.items()}
         for name, step in self.steps.items():
-            for target in step.router.targets if step.router else ():
+            for target in step.targets:
                 found.get(target, {})[name] = None
         return {name: tuple(before) for name, before in found.items()}
 
@@ -160,6 +160,7 @@ __all__ = [
     "PLACEHOLDER",
     "SINGLE_STEP",
     "Agent",
+    "Approval",
     "Crew",
     "Definition",
     "Guardrail",
@@ -171,6 +172,7 @@ __all__ = [
     "Name",
     "Route",
     "Router",
+    "Signal",
     "Step",
     "Task",
     "Text",

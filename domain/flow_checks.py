@@ -15,10 +15,14 @@ from domain.conditions.syntax import RESERVED
 from domain.conditions.types import TEXT
 from domain.definition import Definition
 from domain.errors import ConditionError, Fault
-from domain.steps import KINDS, Join, Router, Step
+from domain.steps import KINDS, Approval, Join, Router, Signal, Step
 
 ROOTS = ("inputs", "steps")
 """Names of an expression that are no step's: a step called so is reached as `steps.inputs`."""
+
+
+ANSWER = object_of({"decision": Type("text", values=("approved", "rejected")), "by": TEXT, "comment": TEXT})
+"""What conditions see of an approval."""
 
 
 def pointer(*parts: str | int) -> str:
@@ -36,6 +40,10 @@ def flow_faults(definition: Definition, catalog: Catalog) -> Iterator[Fault]:
         yield from after_faults(definition, name, step)
         if step.router is not None:
             yield from router_faults(definition, catalog, name, step.router)
+        if step.approval is not None:
+            yield from approval_faults(definition, name, step.approval)
+        if step.signal is not None:
+            yield from signal_faults(definition, catalog, name, step.signal)
     yield from placing_faults(definition)
     if tangled := graph.cycle(definition.links):
         yield Fault("/steps", f"the steps {', '.join(tangled)} wait for each other; expected no cycle")
@@ -69,6 +77,8 @@ def placing_faults(definition: Definition) -> Iterator[Fault]:
             elif task in seen:
                 yield Fault(where, f"task {task!r} is already part of step {seen[task]!r}; expected it once")
             seen[task] = name
+        if definition.steps[name].crew is None and name in definition.tasks:
+            yield Fault(pointer("steps", name), "is called as a task is; expected a name of its own")
     for task in definition.tasks if definition.steps else ():
         if task not in seen:
             yield Fault(pointer("tasks", task), "is part of no step; expected a step that has it in its crew")
@@ -83,6 +93,31 @@ def router_faults(definition: Definition, catalog: Catalog, name: str, router: R
     names = names_before(definition, catalog, name)
     for index, route in enumerate(router.routes):
         yield from condition_faults(route.when, names, pointer(*at, "routes", index, "when"))
+
+
+def approval_faults(definition: Definition, name: str, approval: Approval) -> Iterator[Fault]:
+    at = ("steps", name, "approval")
+    if approval.on_reject is not None and approval.on_reject not in definition.steps:
+        yield unknown("step", approval.on_reject, definition.steps, pointer(*at, "on_reject"))
+    if approval.approvers and approval.approvals > len(set(approval.approvers)):
+        yield Fault(
+            pointer(*at, "approvals"), f"expected at most {len(set(approval.approvers))}: its approvers"
+        )
+    before = graph.ancestors(definition.links, name)
+    for index, shown in enumerate(approval.show or ()):
+        where = pointer(*at, "show", index)
+        if shown not in definition.steps:
+            yield unknown("step", shown, definition.steps, where)
+        elif shown not in before or not gives_output(definition.steps[shown]):
+            yield Fault(where, f"step {shown!r} gives no output before {name!r}; expected an earlier step")
+
+
+def signal_faults(definition: Definition, catalog: Catalog, name: str, signal: Signal) -> Iterator[Fault]:
+    known = {**catalog.schemas, **definition.schemas}
+    if signal.payload_schema is not None and signal.payload_schema not in known:
+        yield unknown(
+            "schema", signal.payload_schema, known, pointer("steps", name, "signal", "payload_schema")
+        )
 
 
 def condition_faults(text: str, names: Mapping[str, Type], at: str) -> Iterator[Fault]:
@@ -101,7 +136,7 @@ def names_before(definition: Definition, catalog: Catalog, step: str) -> dict[st
     steps = {
         name: type_of_step(definition, catalog, name)
         for name, earlier in definition.steps.items()
-        if name in before and has_output(earlier)
+        if name in before and has_value(earlier)
     }
     inputs = {name: type_of_schema(schema) for name, schema in definition.inputs.items()}
     plain = {name: type for name, type in steps.items() if is_plain(name)}
@@ -113,15 +148,30 @@ def is_plain(step: str) -> bool:
     return step.isidentifier() and step not in ROOTS and step not in RESERVED
 
 
-def has_output(step: Step) -> bool:
-    return step.router is None
+def gives_output(step: Step) -> bool:
+    """Whether the step's output can be shown, and be the context of a task."""
+    return step.crew is not None or step.signal is not None
+
+
+def has_value(step: Step) -> bool:
+    """Whether conditions can speak of the step."""
+    return gives_output(step) or step.approval is not None
 
 
 def type_of_step(definition: Definition, catalog: Catalog, name: str) -> Type:
     """Of a crew: the object that its last task's schema describes, else `{text}`."""
+    step = definition.steps[name]
+    if step.approval is not None:
+        return ANSWER
+    if step.signal is not None:
+        return schema_type(definition, catalog, step.signal.payload_schema)
     tasks = definition.tasks_of(name)
     task = definition.tasks.get(tasks[-1]) if tasks else None
     if task is None or task.output_schema is None:
         return object_of({"text": TEXT})
-    known = catalog.schemas.get(task.output_schema)
-    return type_of_schema(definition.schemas.get(task.output_schema) or (known.schema if known else None))
+    return schema_type(definition, catalog, task.output_schema)
+
+
+def schema_type(definition: Definition, catalog: Catalog, schema: str | None) -> Type:
+    known = catalog.schemas.get(schema or "")
+    return type_of_schema(definition.schemas.get(schema or "") or (known.schema if known else None))

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from domain.terms import CallsPerMinute, Condition, ModelName, Name
+from domain.terms import CallsPerMinute, Condition, Line, ModelName, Name, Text
 
 Names = Annotated[tuple[Name, ...], msgspec.Meta(min_length=1, max_length=200)]
 
@@ -58,6 +58,36 @@ class Router(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
         return tuple(dict.fromkeys((*(route.then for route in self.routes), *last)))
 
 
+class Approval(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A person decides whether the flow goes on.
+
+    message          what is asked
+    show             steps whose outputs the decision is about; None: the nearest before it that have one
+    approvers        who may decide; () anybody
+    approvals        how many of them have to agree; one that rejects is enough
+    require_comment  every decision comes with one
+    on_reject        the step that follows a rejection; left out: the execution fails
+    """
+
+    message: Text
+    show: Names | None = None
+    approvers: Annotated[tuple[Line, ...], msgspec.Meta(max_length=100)] = ()
+    approvals: Annotated[int, msgspec.Meta(ge=1, le=20)] = 1
+    require_comment: bool = False
+    on_reject: Name | None = None
+
+
+class Signal(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Waits for a message from outside, whose payload is the step's output.
+
+    name            what it is sent under; None: the step's own name
+    payload_schema  the name of a JSON Schema that the payload must be an instance of
+    """
+
+    name: Name | None = None
+    payload_schema: Name | None = None
+
+
 class Join(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """What a step waits for: `all` of some steps, or `any` of them; one of the two is given."""
 
@@ -71,12 +101,21 @@ class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
 
     crew: Crew | None = None
     router: Router | None = None
+    approval: Approval | None = None
+    signal: Signal | None = None
     after: tuple[Name, ...] | Join = ()
 
     @property
     def kinds(self) -> tuple[str, ...]:
         """The kinds that are given; exactly one in a document that passed its checks."""
         return tuple(kind for kind in KINDS if getattr(self, kind) is not None)
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The steps that this one may lead to by its own choice."""
+        if self.approval is not None:
+            return () if self.approval.on_reject is None else (self.approval.on_reject,)
+        return self.router.targets if self.router else ()
 
     @property
     def predecessors(self) -> tuple[str, ...]:

@@ -20,6 +20,7 @@ ModelName = Annotated[
     str,
     msgspec.Meta(pattern=r"^[a-z0-9_]+/[^\s\x00]{1,190}$", description="provider/model, as litellm has it"),
 ]
+Line = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 JsonSchema = dict[str, Json]
 CallsPerMinute = Annotated[int, msgspec.Meta(ge=1, le=100_000)]
 

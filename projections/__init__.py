@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from projections.approvals import APPROVALS_PROJECTION
 from projections.catalog import CATALOG_PROJECTION
 from projections.execution_detail import EXECUTION_DETAIL
 from projections.execution_history import EXECUTION_HISTORY
@@ -26,6 +27,7 @@ ALL: tuple[Projection, ...] = (
     USAGE_PROJECTION,
     CATALOG_PROJECTION,
     OPEN_STEPS,
+    APPROVALS_PROJECTION,
 )
 
 __all__ = ["ALL", "Projection"]

@@ -8,6 +8,7 @@ from sqlalchemy import Index, MetaData, Table
 from domain.definition import Definition, Json
 from domain.errors import NotFound
 from domain.execution import (
+    ApprovalRejected,
     ExecutionCancelled,
     ExecutionCompleted,
     ExecutionFailed,
@@ -19,6 +20,7 @@ from domain.execution import (
     RouteChosen,
     StepCompleted,
     StepFailed,
+    StepResolved,
     StepReused,
     StepScheduled,
     StepSkipped,
@@ -36,6 +38,8 @@ from projections.tables import ReadTable, doc, key, number, text
 NAME = "execution_detail"
 REQUESTED = tag_of(ExecutionRequested)
 STEP_EVENTS = tags(
+    StepResolved,
+    ApprovalRejected,
     StepScheduled,
     StepSkipped,
     RouteChosen,
@@ -50,8 +54,8 @@ ENDS = tags(ExecutionCompleted, ExecutionFailed, ExecutionCancelled, ExecutionTi
 
 
 class StepRow(msgspec.Struct):
-    """status: pending, scheduled, running, waiting, completed, failed, cancelled (had begun), skipped, or
-    reused (of a fork: it had completed in its past).
+    """status: pending, scheduled, running, waiting, completed, failed, cancelled (had begun), skipped,
+    rejected, or reused (of a fork: it had completed in its past).
 
     not_before  of a step that is scheduled with a delay: when it may begin
     route       where a router led
@@ -195,12 +199,26 @@ def change_step(row: ExecutionDetail, fact: Fact) -> None:
             step_of(row, event.step).status = "waiting"
         case StepReused() as event:
             step_of(row, event.step).status = "reused"
+        case StepResolved() as event:
+            step = step_of(row, event.step)
+            step.status, step.ended_at = "completed", fact.at
+        case ApprovalRejected() as event:
+            rejected(row, event, fact)
         case StepCompleted() as event:
             step = step_of(row, event.step)
             step.status, step.ended_at = "completed", fact.at
         case StepFailed() as event:
             step = step_of(row, event.step)
             step.status, step.ended_at, step.error = "failed", fact.at, event.failure.message
+
+
+def rejected(row: ExecutionDetail, event: ApprovalRejected, fact: Fact) -> None:
+    """Refused, or sent back: then the steps are as if they had not begun."""
+    step = step_of(row, event.step)
+    step.status, step.ended_at, step.route = "rejected", fact.at, event.then
+    for name in event.retried:
+        again = step_of(row, name)
+        again.status, again.ended_at, again.route = "pending", None, None
 
 
 def pause(row: ExecutionDetail, fact: Fact) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from domain.execution import (
+    ApprovalRejected,
     CallReused,
     ExecutionCancelled,
     ExecutionCompleted,
@@ -24,6 +25,7 @@ from domain.execution import (
     Status,
     StepCompleted,
     StepFailed,
+    StepResolved,
     StepScheduled,
     StepStarted,
     StepSuspended,
@@ -156,6 +158,18 @@ def step_failed(row: ExecutionSummary, fact: Fact) -> None:
     rest(row)
 
 
+def resolved(row: ExecutionSummary, fact: Fact) -> None:
+    settle(row, fact.of(StepResolved).step)
+    rest(row)
+
+
+def rejected(row: ExecutionSummary, fact: Fact) -> None:
+    event = fact.of(ApprovalRejected)
+    for step in (event.step, *event.retried):
+        settle(row, step)
+    rest(row)
+
+
 def activate(row: ExecutionSummary, step: str) -> None:
     settle(row, step)
     row.active_steps.append(step)
@@ -238,6 +252,8 @@ CHANGES: dict[str, Callable[[ExecutionSummary, Fact], None]] = {
     tag_of(StepSuspended): suspended,
     tag_of(StepCompleted): step_completed,
     tag_of(StepFailed): step_failed,
+    tag_of(StepResolved): resolved,
+    tag_of(ApprovalRejected): rejected,
     tag_of(ExecutionPaused): paused,
     tag_of(ExecutionResumed): resumed,
     tag_of(ModelCallStarted): model_called,

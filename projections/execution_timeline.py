@@ -6,6 +6,7 @@ from typing import Any
 
 from domain.errors import NotFound
 from domain.execution import (
+    ApprovalRejected,
     CallReused,
     Content,
     ExecutionCancelled,
@@ -19,6 +20,7 @@ from domain.execution import (
     StepCompleted,
     StepFailed,
     StepReleased,
+    StepResolved,
     StepReused,
     StepScheduled,
     StepStarted,
@@ -41,7 +43,7 @@ def fold(rows: Rows, fact: Fact) -> None:
     if fact.version == 1:
         rows.put(RUNS, Run(fact.entity_id, fact.tenant, {}))
     match fact.event:
-        case StepScheduled() as e:
+        case StepScheduled() | StepResolved() | ApprovalRejected() as e:
             end_wait(rows, fact, e.step)
         case StepSuspended() as e:
             begin(rows, fact, f"wait:{e.step}:{fact.version}", "wait", e, wait_kind=e.wait.kind)
@@ -49,7 +51,8 @@ def fold(rows: Rows, fact: Fact) -> None:
             interrupt(rows, fact, e.step)
             begin(rows, fact, f"step:{e.step}:{e.attempt}", "step", e, runner=e.runner)
         case RouteChosen() as e:
-            rows.put(ENTRIES, routed(e, fact))
+            entry = f"step:{e.step}:0:{fact.version}"
+            rows.put(ENTRIES, at_once(fact, entry, "router", e.step, status="completed", route=e.then))
         case TaskStarted() as e:
             begin(rows, fact, task_entry(e), "task", e, task=e.task, agent=e.agent)
         case ModelCallStarted() as e:
@@ -65,9 +68,9 @@ def fold(rows: Rows, fact: Fact) -> None:
         case CallReused() as e:
             rows.put(ENTRIES, reused_call(fact, e))
         case TaskReused() as e:
-            rows.put(ENTRIES, reused_entry(fact, f"task:{e.step}:0:{e.task}", "task", e.step, task=e.task))
+            rows.put(ENTRIES, at_once(fact, f"task:{e.step}:0:{e.task}", "task", e.step, task=e.task))
         case StepReused() as e:
-            rows.put(ENTRIES, reused_entry(fact, f"step:{e.step}:0", "step", e.step))
+            rows.put(ENTRIES, at_once(fact, f"step:{e.step}:0", "step", e.step))
         case ToolCallCompleted() as e:
             end(rows, fact, f"call:{e.call}", duration_ms=e.duration_ms)
             rows.change(ENTRIES, fact.entity_id, f"call:{e.call}").output = text_of(e.result)
@@ -84,23 +87,6 @@ def fold(rows: Rows, fact: Fact) -> None:
             interrupt(rows, fact, e.step)
         case ExecutionCompleted() | ExecutionFailed() | ExecutionCancelled() | ExecutionTimedOut():
             interrupt(rows, fact)
-
-
-def routed(event: RouteChosen, fact: Fact) -> Entry:
-    return Entry(
-        execution_id=fact.entity_id,
-        tenant=fact.tenant,
-        entry=f"step:{event.step}:0",
-        kind="router",
-        status="completed",
-        step=event.step,
-        attempt=0,
-        route=event.then,
-        started_at=fact.at,
-        ended_at=fact.at,
-        duration_ms=0,
-        position=fact.position,
-    )
 
 
 def task_entry(event: TaskStarted | TaskCompleted | TaskFailed) -> str:
@@ -140,7 +126,7 @@ def begin(
 
 
 def reused_call(fact: Fact, event: CallReused) -> Entry:
-    return reused_entry(
+    return at_once(
         fact,
         f"call:{event.call}",
         "model_call" if event.model else "tool_call",
@@ -157,14 +143,16 @@ def reused_call(fact: Fact, event: CallReused) -> Entry:
     )
 
 
-def reused_entry(fact: Fact, entry: str, kind: str, step: str, *, attempt: int = 0, **fields: Any) -> Entry:
+def at_once(
+    fact: Fact, entry: str, kind: str, step: str, *, status: str = "reused", attempt: int = 0, **fields: Any
+) -> Entry:
     """What took no time."""
     return Entry(
         execution_id=fact.entity_id,
         tenant=fact.tenant,
         entry=entry,
         kind=kind,
-        status="reused",
+        status=status,
         step=step,
         attempt=attempt,
         started_at=fact.at,

@@ -11,6 +11,7 @@ import msgspec
 from sqlalchemy import Index, MetaData, Table
 
 from domain.execution import (
+    ApprovalRejected,
     ExecutionCancelled,
     ExecutionCompleted,
     ExecutionFailed,
@@ -85,6 +86,7 @@ READ = tags(
     StepFailed,
     StepSuspended,
     StepReleased,
+    ApprovalRejected,
     ExecutionPaused,
     ExecutionCompleted,
     ExecutionFailed,
@@ -104,6 +106,9 @@ def fold(rows: Rows, fact: Fact) -> None:
             steps[event.step] = open_step(event, fact, steps.get(event.step))
         case StepCompleted(step=step) | StepFailed(step=step):
             rows.change(OPEN, fact.entity_id).steps.pop(step, None)
+        case ApprovalRejected(retried=retried):
+            for step in retried:
+                rows.change(OPEN, fact.entity_id).steps.pop(step, None)
         case StepSuspended(step=step):
             let_go(rows, fact, step)
         case StepReleased(step=step):

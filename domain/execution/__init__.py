@@ -5,6 +5,14 @@ pause, resume), from runners (start a step, record progress) and from the dispat
 lost queue forgot).
 """
 
+from domain.execution.approvals import (
+    ApprovalGiven,
+    ApprovalRejected,
+    ApprovalRequested,
+    Shown,
+    SignalReceived,
+    StepResolved,
+)
 from domain.execution.calls import (
     CallReused,
     ModelCallCompleted,
@@ -16,12 +24,14 @@ from domain.execution.calls import (
 )
 from domain.execution.commands import (
     CancelExecution,
+    DecideApproval,
     ExecutionCommands,
     PauseExecution,
     RecordProgress,
     RequestExecution,
     RescheduleStep,
     ResumeExecution,
+    SendSignal,
     StartStep,
 )
 from domain.execution.decide import decide
@@ -71,12 +81,19 @@ EXECUTION = Aggregate(
         CancelExecution,
         PauseExecution,
         ResumeExecution,
+        DecideApproval,
+        SendSignal,
     ),
     events=(
         ExecutionRequested,
         StepScheduled,
         StepSkipped,
         RouteChosen,
+        ApprovalRequested,
+        ApprovalGiven,
+        ApprovalRejected,
+        SignalReceived,
+        StepResolved,
         StepStarted,
         TaskStarted,
         TaskCompleted,
@@ -105,9 +122,13 @@ EXECUTION = Aggregate(
 
 __all__ = [
     "EXECUTION",
+    "ApprovalGiven",
+    "ApprovalRejected",
+    "ApprovalRequested",
     "CallReused",
     "CancelExecution",
     "Content",
+    "DecideApproval",
     "Drained",
     "Edit",
     "Execution",
@@ -134,11 +155,15 @@ __all__ = [
     "RescheduleStep",
     "ResumeExecution",
     "RouteChosen",
+    "SendSignal",
+    "Shown",
+    "SignalReceived",
     "StartStep",
     "Status",
     "StepCompleted",
     "StepFailed",
     "StepReleased",
+    "StepResolved",
     "StepReused",
     "StepScheduled",
     "StepSkipped",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 import msgspec
 
@@ -10,6 +10,7 @@ from domain.catalog import Model
 from domain.definition import Definition, Json
 from domain.execution.events import Progress, TakenOver
 from domain.execution.forks import ForkedFrom
+from domain.execution.values import TaskOutput
 from domain.message import Command
 
 
@@ -92,6 +93,31 @@ class ResumeExecution(ExecutionCommand, frozen=True, tag="ResumeExecution"):
     """From a person or a system: go on where it was paused."""
 
 
+class DecideApproval(ExecutionCommand, frozen=True, tag="DecideApproval"):
+    """From a person, on what was shown. Already checked: edits, against the schemas of their tasks.
+
+    decision  retry: not so; do the work before it again, with the comment in view
+    digest    of what was shown to whoever decides
+    approver  who decides: the name among the approvers
+    edits     outputs to go on with in place of those shown, by task
+    """
+
+    approval_id: str
+    decision: Literal["approve", "reject", "retry"]
+    digest: str
+    approver: str
+    comment: str = ""
+    edits: dict[str, TaskOutput] = {}
+
+
+class SendSignal(ExecutionCommand, frozen=True, tag="SendSignal"):
+    """From outside. Already checked: the payload, against the step's schema."""
+
+    name: str
+    payload: Json
+    by: str
+
+
 ExecutionCommands: TypeAlias = (
     RequestExecution
     | StartStep
@@ -100,4 +126,6 @@ ExecutionCommands: TypeAlias = (
     | CancelExecution
     | PauseExecution
     | ResumeExecution
+    | DecideApproval
+    | SendSignal
 )

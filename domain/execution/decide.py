@@ -6,20 +6,24 @@ from typing import assert_never
 
 from domain.execution.commands import (
     CancelExecution,
+    DecideApproval,
     ExecutionCommands,
     PauseExecution,
     RecordProgress,
     RequestExecution,
     RescheduleStep,
     ResumeExecution,
+    SendSignal,
     StartStep,
 )
 from domain.execution.events import ExecutionEvents
+from domain.execution.rules.approving import decide_approval
 from domain.execution.rules.claiming import reschedule_step, start_step
 from domain.execution.rules.ending import cancel
 from domain.execution.rules.pausing import pause, resume
 from domain.execution.rules.reporting import record_progress
 from domain.execution.rules.requesting import request
+from domain.execution.rules.signalling import send_signal
 from domain.execution.state import Execution
 
 
@@ -35,6 +39,10 @@ def decide(state: Execution, command: ExecutionCommands) -> tuple[ExecutionEvent
             return reschedule_step(state, command)
         case CancelExecution():
             return cancel(state, command)
+        case DecideApproval():
+            return decide_approval(state, command)
+        case SendSignal():
+            return send_signal(state, command)
         case PauseExecution():
             return pause(state, command)
         case ResumeExecution():

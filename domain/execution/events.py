@@ -6,6 +6,13 @@ from typing import TypeAlias
 
 from domain.catalog import Model
 from domain.definition import Definition, Json
+from domain.execution.approvals import (
+    ApprovalGiven,
+    ApprovalRejected,
+    ApprovalRequested,
+    SignalReceived,
+    StepResolved,
+)
 from domain.execution.calls import (
     CallReused,
     ModelCallCompleted,
@@ -211,6 +218,11 @@ ExecutionEvents: TypeAlias = (
     | StepScheduled
     | StepSkipped
     | RouteChosen
+    | ApprovalRequested
+    | ApprovalGiven
+    | ApprovalRejected
+    | SignalReceived
+    | StepResolved
     | StepStarted
     | Progress
     | ExecutionCompleted

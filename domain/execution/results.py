@@ -15,10 +15,17 @@ from domain.terms import Json
 
 def output_of(state: Execution, step: str) -> TaskOutput | None:
     """What a step gave: of a crew the output of its last task; None of a step that has none, or none yet."""
+    name = output_task(state, step)
+    return state.outputs[name] if name else None
+
+
+def output_task(state: Execution, step: str) -> str | None:
+    """The name in `outputs` of what a step gave: its last task, or the step itself; None as above."""
     if (known := state.steps.get(step)) is None or known.status is not StepStatus.COMPLETED:
         return None
     tasks = state.definition.tasks_of(step)
-    return state.outputs.get(tasks[-1]) if tasks else None
+    name = tasks[-1] if tasks else step
+    return name if name in state.outputs else None
 
 
 def whole_output(state: Execution) -> TaskOutput:
@@ -29,11 +36,24 @@ def whole_output(state: Execution) -> TaskOutput:
 
 
 def value_of(state: Execution, step: str) -> Json:
-    """A step as conditions see it: the instance of its schema, else `{text}`; `{}` when it was skipped."""
+    """A step as conditions see it; `{}` when it was skipped.
+
+    A crew: the instance of its schema, else `{text}`. A signal: its payload. An approval: `{decision, ...}`.
+    """
+    if state.definition.graph[step].approval is not None:
+        return answer_of(state, step)
     output = output_of(state, step)
     if output is None:
         return {}
+    if not state.definition.tasks_of(step):
+        return output.structured
     return {"text": output.text} if output.structured is None else output.structured
+
+
+def answer_of(state: Execution, step: str) -> Json:
+    """What was decided last; `{}` while nothing is, and when the step was skipped."""
+    answers = [known.answer for known in state.approvals.values() if known.step == step]
+    return answers[-1] if answers and state.steps[step].status.is_settled else {}
 
 
 def names_of(state: Execution) -> dict[str, Json]:

@@ -1,14 +1,11 @@
-"""What is so of an execution now: enough to decide the next command, nothing more. `evolve` holds no rule."""
+"""How each event changes an execution. `evolve` holds no rule."""
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import assert_never
 
-import msgspec
 from msgspec.structs import replace
 
-from domain.definition import Definition
 from domain.execution.calls import (
     CallReused,
     ModelCallCompleted,
@@ -27,13 +24,11 @@ from domain.execution.events import (
     ExecutionRequested,
     ExecutionResumed,
     ExecutionTimedOut,
-    RouteChosen,
     StepCompleted,
     StepFailed,
     StepReleased,
     StepReused,
     StepScheduled,
-    StepSkipped,
     StepStarted,
     StepSuspended,
     TaskCompleted,
@@ -41,104 +36,8 @@ from domain.execution.events import (
     TaskReused,
     TaskStarted,
 )
-from domain.execution.values import TaskOutput, Wait
-
-
-class Status(StrEnum):
-    """An execution's status, as clients see it.
-
-    PENDING  a step waits for a runner, and none is with one
-    WAITING  every step that could go on waits for something else: a person, a timer, ...
-    """
-
-    PENDING = "PENDING"
-    RUNNING = "RUNNING"
-    WAITING = "WAITING"
-    PAUSED = "PAUSED"
-    COMPLETED = "COMPLETED"
-    FAILED = "FAILED"
-    CANCELLED = "CANCELLED"
-    TIMED_OUT = "TIMED_OUT"
-
-    @property
-    def is_terminal(self) -> bool:
-        return self in (Status.COMPLETED, Status.FAILED, Status.CANCELLED, Status.TIMED_OUT)
-
-
-class StepStatus(StrEnum):
-    SCHEDULED = "scheduled"
-    RUNNING = "running"
-    WAITING = "waiting"
-    COMPLETED = "completed"
-    FAILED = "failed"
-    SKIPPED = "skipped"
-
-    @property
-    def is_settled(self) -> bool:
-        """The steps behind it need not wait for it any more."""
-        return self in (StepStatus.COMPLETED, StepStatus.SKIPPED)
-
-    @property
-    def is_active(self) -> bool:
-        """With a runner, or on the way to one."""
-        return self in (StepStatus.SCHEDULED, StepStatus.RUNNING)
-
-
-class Lease(msgspec.Struct, frozen=True):
-    """Under which a runner has a step."""
-
-    turn: int
-    delivery: int
-
-
-class StepState(msgspec.Struct, frozen=True):
-    """One step of the graph that was scheduled, skipped, or began to wait.
-
-    attempt     the newest; numbers are never used again
-    recorded    entries that the newest attempt has reported
-    without     tasks of its context that it does not see
-    route       the step that a router leads to
-    begun       attempts since the step was last scheduled for another reason than a runner that vanished
-    draining    the lease of the newest attempt, after it was told to let go and before it has
-    refused_at  entries recorded before the report whose beginnings were refused by a suspension
-    """
-
-    status: StepStatus
-    turn: int
-    delivery: int = 0
-    attempt: int = 0
-    runner: str = ""
-    recorded: int = 0
-    without: tuple[str, ...] = ()
-    route: str = ""
-    begun: int = 0
-    wait: Wait | None = None
-    draining: Lease | None = None
-    refused_at: int | None = None
-
-    @property
-    def lease(self) -> Lease | None:
-        """Of the attempt that may still report, None when there is none."""
-        return Lease(self.turn, self.delivery) if self.status is StepStatus.RUNNING else self.draining
-
-
-class Execution(msgspec.Struct, frozen=True):
-    """request: None before the execution is requested. outputs: by task, the newest attempt's."""
-
-    status: Status | None = None
-    request: ExecutionRequested | None = None
-    steps: dict[str, StepState] = {}
-    outputs: dict[str, TaskOutput] = {}
-
-    @property
-    def definition(self) -> Definition:
-        """The pinned document; the execution must have been requested."""
-        assert self.request is not None  # noqa: S101 - for the type checker; decide has refused it by now
-        return self.request.definition
-
-    @property
-    def is_open(self) -> bool:
-        return self.status is not None and not self.status.is_terminal
+from domain.execution.flowing import FlowEvents, flowed
+from domain.execution.shape import ApprovalState, Execution, Lease, Status, StepState, StepStatus
 
 
 def evolve(state: Execution, event: ExecutionEvents) -> Execution:
@@ -160,11 +59,8 @@ def evolve(state: Execution, event: ExecutionEvents) -> Execution:
             return replace(state, outputs={**state.outputs, event.task: event.output})
         case StepReused():
             return with_step(state, event.step, StepState(StepStatus.COMPLETED, turn=0))
-        case StepSkipped():
-            return with_step(state, event.step, StepState(StepStatus.SKIPPED, turn=0))
-        case RouteChosen():
-            routed = StepState(StepStatus.COMPLETED, turn=0, route=event.then)
-            return with_step(state, event.step, routed)
+        case _ if isinstance(event, FlowEvents):
+            return at_rest(flowed(state, event))
         case TaskCompleted():
             outputs = {**state.outputs, event.task: event.output}
             return recorded(replace(state, outputs=outputs), event.step)
@@ -225,7 +121,7 @@ def scheduled(step: StepState, event: StepScheduled) -> StepState:
         delivery=0,
         runner="",
         begun=step.begun if step.status.is_active else 0,
-        without=step.without if step.turn else event.without,
+        without=event.without if step.status is StepStatus.PENDING or not step.turn else step.without,
         wait=None,
     )
 
@@ -266,3 +162,6 @@ def at_rest(state: Execution) -> Execution:
 
 def with_step(state: Execution, name: str, step: StepState) -> Execution:
     return replace(state, steps={**state.steps, name: step})
+
+
+__all__ = ["ApprovalState", "Execution", "Lease", "Status", "StepState", "StepStatus", "evolve"]

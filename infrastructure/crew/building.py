@@ -34,6 +34,14 @@ MANAGER = "manager"
 """Who works on the tasks of a crew that names only its manager's model."""
 
 
+def remarks(said: tuple[str, ...]) -> str:
+    """What an agent is told of results that were sent back. Other text than before, so it is asked anew."""
+    if not said:
+        return ""
+    lines = "\n".join(f"- {remark}" for remark in said)
+    return f"\n\nEarlier results were sent back. Heed what was said about them, oldest first:\n{lines}"
+
+
 class CrewBuilder:
     """Builds the crew of one run. tools: every tool there is, by name; settings: where they may reach."""
 
@@ -74,7 +82,7 @@ class CrewBuilder:
             self._assignment.outputs[name] if name in self._assignment.done else None,
             (task.guardrail, self._guardrail_schema(name, task)) if task.guardrail else None,
             name=name,
-            description=filled(task.description, inputs),
+            description=filled(task.description, inputs) + remarks(self._assignment.remarks),
             expected_output=filled(task.expected_output, inputs),
             agent=agent,
             context=NOT_SPECIFIED if task.context is None else [built[o] for o in task.context if o in built],

@@ -16,6 +16,7 @@ from litestar.middleware import DefineMiddleware
 
 from application.live_events import LiveEvents
 from interfaces.http import (
+    approvals,
     audit,
     catalog,
     contents,
@@ -67,6 +68,7 @@ ROUTES = (
     exports.of_execution,
     exports.of_log,
     *catalog.ROUTES,
+    *approvals.ROUTES,
     usage.list_all,
     documentation.page,
     documentation.as_json,

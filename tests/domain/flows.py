@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from domain.catalog import Catalog, Model, Schema
 from domain.checks import definition_faults
-from domain.definition import Crew, Definition, Join, JsonSchema, Route, Router, Step, Task
+from domain.definition import Approval, Crew, Definition, Join, JsonSchema, Route, Router, Step, Task
 from domain.execution import (
     EXECUTION,
+    DecideApproval,
+    ExecutionCommands,
     RecordProgress,
     RequestExecution,
+    SendSignal,
     StartStep,
     StepCompleted,
     StepStatus,
     TaskCompleted,
     TaskOutput,
 )
+from domain.execution.approvals import digest_of
+from domain.execution.rules.asking import shown_outputs
 from domain.message import Event
 from tests.domain.examples import WRITER
 
@@ -32,6 +39,10 @@ def crew(task: str, after: tuple[str, ...] | Join = ()) -> Step:
 
 def router(*routes: tuple[str, str], otherwise: str | None = None, after: tuple[str, ...] = ()) -> Step:
     return Step(router=Router(tuple(Route(when, then) for when, then in routes), otherwise), after=after)
+
+
+def gate(after: tuple[str, ...] = (), **fields: Any) -> Step:
+    return Step(approval=Approval(message="Send this?", **fields), after=after)
 
 
 def flow(**steps: Step) -> Definition:
@@ -69,7 +80,7 @@ class Run:
             )
         )
 
-    def send(self, command: RequestExecution | StartStep | RecordProgress) -> list[Event]:
+    def send(self, command: ExecutionCommands) -> list[Event]:
         events = EXECUTION.decide(self.state, command)
         for event in events:
             self.state = EXECUTION.evolve(self.state, event)
@@ -80,11 +91,24 @@ class Run:
         """Runs a scheduled step to its end; returns what followed from that."""
         turn = self.state.steps[step].turn
         self.send(StartStep(execution_id="x", step=step, turn=turn, delivery=1, runner="r"))
+        attempt = self.state.steps[step].attempt
         output = TaskOutput(f"{step} done", structured or None)
-        done = TaskCompleted(step=step, attempt=1, task=step, output=output, duration_ms=1)
-        end = StepCompleted(step=step, attempt=1)
-        report = RecordProgress(execution_id="x", step=step, attempt=1, after=0, entries=(done, end))
+        done = TaskCompleted(step=step, attempt=attempt, task=step, output=output, duration_ms=1)
+        end = StepCompleted(step=step, attempt=attempt)
+        report = RecordProgress(execution_id="x", step=step, attempt=attempt, after=0, entries=(done, end))
         return self.send(report)[2:]
+
+    def decide(self, decision: Any = "approve", approval: str = "1-gate", **fields: Any) -> list[Event]:
+        """Decides on what is shown now, as `lead` where no other is named."""
+        known = self.state.approvals.get(approval)
+        step = self.state.definition.graph[known.step].approval if known else None
+        message = step.message if step else ""
+        shown = shown_outputs(self.state, known.step) if known else {}
+        command = {"approver": "lead", "digest": digest_of(message, shown), **fields}
+        return self.send(DecideApproval(execution_id="x", approval_id=approval, decision=decision, **command))
+
+    def signal(self, name: str, payload: object = None) -> list[Event]:
+        return self.send(SendSignal(execution_id="x", name=name, payload=payload, by="me"))
 
     def statuses(self) -> dict[str, StepStatus]:
         return {name: step.status for name, step in self.state.steps.items()}

@@ -97,6 +97,8 @@ async def test_every_example_of_a_request_is_taken(stack: Stack, document: dict[
     ids = {"workflow_id": "blog-production", "execution_id": started["id"]}
     ids |= {kind.removesuffix("s"): name for kind, (name, _) in ENTRIES.items()}
     for method, path, operation in operations(document):
+        if operation["tags"] == ["Approvals"]:
+            continue  # they need an execution that waits: test_http_approvals.py
         for media_type, content in operation.get("requestBody", {}).get("content", {}).items():
             for example in content.get("examples", {}).values():
                 kind = path.split("/")[2].removesuffix("s")

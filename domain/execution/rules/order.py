@@ -16,7 +16,9 @@ from domain.execution.events import (
     StepSkipped,
 )
 from domain.execution.results import missing_context, whole_output
+from domain.execution.rules.asking import ask
 from domain.execution.rules.routing import route
+from domain.execution.rules.taking import await_signal, signal_name
 from domain.execution.state import Execution, StepStatus, evolve
 
 
@@ -37,7 +39,7 @@ def after_step(state: Execution) -> tuple[ExecutionEvents, ...]:
 
 def begin(state: Execution, step: str, routers: Sequence[str]) -> tuple[ExecutionEvents, ...]:
     """The beginning of a step that was not begun; () while it has to wait, or after the execution's end."""
-    if step in state.steps or not state.is_open:
+    if is_begun(state, step) or not state.is_open:
         return ()
     match is_reached(state, step, routers):
         case None:
@@ -47,14 +49,19 @@ def begin(state: Execution, step: str, routers: Sequence[str]) -> tuple[Executio
     node = state.definition.graph[step]
     if node.router is not None:
         return (route(state, step, node.router),)
-    return (StepScheduled(step=step, turn=1, without=missing_context(state, step)),)
+    if node.approval is not None:
+        return ask(state, step, node.approval)
+    if (name := signal_name(state.definition, step)) is not None:
+        return await_signal(state, step, name)
+    turn = state.steps[step].turn + 1 if step in state.steps else 1
+    return (StepScheduled(step=step, turn=turn, without=missing_context(state, step)),)
 
 
 def is_reached(state: Execution, step: str, routers: Sequence[str]) -> bool | None:
     """Whether the step can run (True) or never will (False); None while that is not settled.
 
-    Of the `routers` that name it, all are settled and one leads here. Of `after`: `all` are settled and at
-    least one is completed; or `any` one is completed.
+    Of the `routers` that name it (approvals too, by `on_reject`), all are settled and one leads here. Of
+    `after`: `all` are settled, none rejected and at least one completed; or `any` one is completed.
     """
     node = state.definition.graph[step]
     if not all(is_settled(state, name) for name in routers):
@@ -63,6 +70,8 @@ def is_reached(state: Execution, step: str, routers: Sequence[str]) -> bool | No
         return False
     if not node.predecessors:
         return True
+    if not node.is_any and any(is_rejected(state, name) for name in node.predecessors):
+        return False
     has_run = any(is_completed(state, name) for name in node.predecessors)
     if all(is_settled(state, name) for name in node.predecessors):
         return has_run
@@ -70,12 +79,20 @@ def is_reached(state: Execution, step: str, routers: Sequence[str]) -> bool | No
 
 
 def routers_of(definition: Definition) -> dict[str, list[str]]:
-    """Each step that routers may lead to, and those routers."""
+    """Each step that others may lead to by their own choice, and those others."""
     found: dict[str, list[str]] = {}
     for name, node in definition.graph.items():
-        for target in node.router.targets if node.router else ():
+        for target in node.targets:
             found.setdefault(target, []).append(name)
     return found
+
+
+def is_begun(state: Execution, step: str) -> bool:
+    return step in state.steps and state.steps[step].status is not StepStatus.PENDING
+
+
+def is_rejected(state: Execution, step: str) -> bool:
+    return step in state.steps and state.steps[step].status is StepStatus.REJECTED
 
 
 def is_settled(state: Execution, step: str) -> bool:

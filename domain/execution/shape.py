@@ -1,0 +1,135 @@
+"""What is so of an execution now: enough to decide the next command, nothing more.
+
+Made by `evolve` (in `state`) from its events.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+from domain.definition import Definition
+from domain.execution.events import ExecutionRequested
+from domain.execution.values import TaskOutput, Wait
+from domain.terms import Json
+
+
+class Status(StrEnum):
+    """An execution's status, as clients see it.
+
+    PENDING  a step waits for a runner, and none is with one
+    WAITING  every step that could go on waits for something else: a person, a timer, ...
+    """
+
+    PENDING = "PENDING"
+    RUNNING = "RUNNING"
+    WAITING = "WAITING"
+    PAUSED = "PAUSED"
+    COMPLETED = "COMPLETED"
+    FAILED = "FAILED"
+    CANCELLED = "CANCELLED"
+    TIMED_OUT = "TIMED_OUT"
+
+    @property
+    def is_terminal(self) -> bool:
+        return self in (Status.COMPLETED, Status.FAILED, Status.CANCELLED, Status.TIMED_OUT)
+
+
+class StepStatus(StrEnum):
+    """PENDING: was sent back, and is as if it had not begun. REJECTED: an approval that was refused."""
+
+    SCHEDULED = "scheduled"
+    RUNNING = "running"
+    WAITING = "waiting"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+    REJECTED = "rejected"
+    PENDING = "pending"
+
+    @property
+    def is_settled(self) -> bool:
+        """The steps behind it need not wait for it any more."""
+        return self in (StepStatus.COMPLETED, StepStatus.SKIPPED, StepStatus.REJECTED)
+
+    @property
+    def is_active(self) -> bool:
+        """With a runner, or on the way to one."""
+        return self in (StepStatus.SCHEDULED, StepStatus.RUNNING)
+
+
+class Lease(msgspec.Struct, frozen=True):
+    """Under which a runner has a step."""
+
+    turn: int
+    delivery: int
+
+
+class StepState(msgspec.Struct, frozen=True):
+    """One step of the graph that was scheduled, skipped, or began to wait.
+
+    attempt     the newest; numbers are never used again
+    recorded    entries that the newest attempt has reported
+    without     tasks of its context that it does not see
+    route       the step that a router (or a rejection) leads to
+    begun       attempts since the step was last scheduled for another reason than a runner that vanished
+    draining    the lease of the newest attempt, after it was told to let go and before it has
+    refused_at  entries recorded before the report whose beginnings were refused by a suspension
+    """
+
+    status: StepStatus
+    turn: int
+    delivery: int = 0
+    attempt: int = 0
+    runner: str = ""
+    recorded: int = 0
+    without: tuple[str, ...] = ()
+    route: str = ""
+    begun: int = 0
+    wait: Wait | None = None
+    draining: Lease | None = None
+    refused_at: int | None = None
+
+    @property
+    def lease(self) -> Lease | None:
+        """Of the attempt that may still report, None when there is none."""
+        return Lease(self.turn, self.delivery) if self.status is StepStatus.RUNNING else self.draining
+
+
+class ApprovalState(msgspec.Struct, frozen=True):
+    """given: who has agreed so far. decision: how it ended, "" while it is open. answer: as conditions see
+    it."""
+
+    step: str
+    given: tuple[str, ...] = ()
+    decision: str = ""
+    answer: dict[str, Json] = {}
+
+
+class Execution(msgspec.Struct, frozen=True):
+    """request: None before the execution is requested.
+
+    outputs    by task, the newest attempt's; of a step without tasks under its name
+    approvals  by their ids
+    signals    by name, those that no step has taken yet, oldest first
+    remarks    by step, what was said when its result was sent back
+    """
+
+    status: Status | None = None
+    request: ExecutionRequested | None = None
+    steps: dict[str, StepState] = {}
+    outputs: dict[str, TaskOutput] = {}
+    approvals: dict[str, ApprovalState] = {}
+    signals: dict[str, tuple[Json, ...]] = {}
+    remarks: dict[str, tuple[str, ...]] = {}
+
+    @property
+    def definition(self) -> Definition:
+        """The pinned document; the execution must have been requested."""
+        assert self.request is not None  # noqa: S101 - for the type checker; decide has refused it by now
+        return self.request.definition
+
+    @property
+    def is_open(self) -> bool:
+        return self.status is not None and not self.status.is_terminal
