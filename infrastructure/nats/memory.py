@@ -140,7 +140,8 @@ class MemoryWorkQueue:
 
     async def _wait(self, timeout_s: float) -> None:
         try:
-            await asyncio.wait_for(self._changed.wait(), timeout_s)
+            async with asyncio.timeout(timeout_s):  # wait_for of 3.11 swallows a cancellation now and then
+                await self._changed.wait()
         except TimeoutError:
             return
 
