@@ -84,9 +84,13 @@ class EventFeed(Protocol):
         ...
 
 
+LOWEST_PRIORITY, DEFAULT_PRIORITY, HIGHEST_PRIORITY = 0, 5, 9
+
+
 class Work(msgspec.Struct, frozen=True, kw_only=True):
     """A step of an execution that is ready to run.
 
+    priority       0..9; the higher is taken first
     turn           how often the step was scheduled; with the delivery number it tells old from new claims
     tenant, *_id   of the event that scheduled the step; everything that the runner reports carries them on
     """
@@ -95,6 +99,7 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
     step: str
     turn: int
     queue: str = "default"
+    priority: int = DEFAULT_PRIORITY
     tenant: str = "default"
     correlation_id: str | None = None
     causation_id: str | None = None
@@ -141,7 +146,10 @@ class WorkQueue(Protocol):
         ...
 
     async def take(self, queues: Sequence[str], timeout_s: float) -> Delivery | None:
-        """The next piece of work from any of the queues, or None after `timeout_s`."""
+        """The next piece of work from any of the queues, or None after `timeout_s`.
+
+        The highest priority first, at most of the times: what is low is taken now and then all the same.
+        """
         ...
 
 

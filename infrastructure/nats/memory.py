@@ -13,6 +13,7 @@ import msgspec
 
 from application.ports import FeedMoved, Work
 from domain.message import Recorded
+from infrastructure.nats.precedence import Lane, lanes
 
 BATCH = 500
 HEARTBEAT_S = 1.0
@@ -124,15 +125,14 @@ class MemoryWorkQueue:
         self._changed = asyncio.Event()
 
     def _free(self, queues: Sequence[str]) -> Held | None:
-        """Fair: the queue that is asked first changes with every call."""
-        self._turn += 1
-        start = self._turn % len(queues)
         now = time.monotonic()
-        for queue in [*queues[start:], *queues[:start]]:
-            for held in self.held.values():
-                if held.work.queue == queue and held.free_at <= now:
-                    return held
-        return None
+        found: dict[Lane, Held] = {}
+        for held in self.held.values():
+            if held.free_at <= now:
+                found.setdefault(Lane(held.work.queue, held.work.priority), held)
+        first = next((found[lane] for lane in lanes(queues, self._turn) if lane in found), None)
+        self._turn += first is not None
+        return first
 
     def _until_free(self, queues: Sequence[str]) -> float:
         ends = [held.free_at for held in self.held.values() if held.work.queue in queues]

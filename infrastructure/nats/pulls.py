@@ -1,7 +1,11 @@
-"""Pulls from several queues for several takers over one inbox.
+"""Pulls from several lanes (a priority of a queue each) for several takers over one inbox.
 
 Called by `work`. Its one rule: a message that no taker waits for any more goes back to the server at once, so
 that a lease never runs on work that nobody has.
+
+A lane at which a pull waits is empty: the server would have answered it. So a taker asks one lane after the
+other only where no pull waits, and a busy queue costs one request for each piece of work, whatever the number
+of lanes above it.
 """
 
 from __future__ import annotations
@@ -20,7 +24,8 @@ from nats.aio.subscription import Subscription
 from domain.errors import Unavailable
 from infrastructure.nats.connection import Connection
 from infrastructure.nats.jetstream import NANOSECONDS, Missing, post, status_of
-from infrastructure.nats.subjects import WORK, token
+from infrastructure.nats.precedence import Lane, lanes
+from infrastructure.nats.subjects import WORK
 
 log = structlog.get_logger()
 
@@ -32,20 +37,21 @@ RETRY_S = 0.25
 
 
 class Pull:
-    """A request for one message of one queue that the server holds until `ends_at`."""
+    """A request for one message of one lane that the server holds until `ends_at`."""
 
-    def __init__(self, queue: str, lasts_s: float, epoch: int) -> None:
-        self.queue = queue
+    def __init__(self, lane: Lane, lasts_s: float, epoch: int) -> None:
+        self.lane = lane
         self.epoch = epoch
         self.ends_at = time.monotonic() + lasts_s + ANSWER_S
         self.is_answered = asyncio.Event()
 
 
 class Taker:
-    """Somebody who waits for one message from any of some queues."""
+    """Somebody who waits for one message from any of some lanes, the first preferred."""
 
-    def __init__(self, queues: Sequence[str]) -> None:
-        self.queues = tuple(queues)
+    def __init__(self, lanes: Sequence[Lane]) -> None:
+        self.lanes = tuple(lanes)
+        self.consumers = frozenset(lane.consumer for lane in lanes)
         self.message: Msg | None = None
         self.bell = asyncio.Event()
 
@@ -53,11 +59,11 @@ class Taker:
 class Pulls:
     """What was asked of the server, and for whom."""
 
-    def __init__(self, connection: Connection, prepare: Callable[[str], Awaitable[None]]) -> None:
-        """prepare: makes the stream and a queue's consumer where they are missing."""
+    def __init__(self, connection: Connection, prepare: Callable[[Lane], Awaitable[None]]) -> None:
+        """prepare: makes the stream and a lane's consumer where they are missing."""
         self._connection = connection
         self._prepare = prepare
-        self._prepared: set[str] = set()
+        self._prepared: set[Lane] = set()
         self._epoch = connection.epoch
         self._subscription: Subscription | None = None
         self._inbox = ""
@@ -68,7 +74,7 @@ class Pulls:
 
     async def take(self, queues: Sequence[str], timeout_s: float) -> Msg | None:
         """One message, or None after `timeout_s`; NATS may be away and come back meanwhile."""
-        taker = Taker(_rotated(queues, next(self._turns)))
+        taker = Taker(lanes(queues, next(self._turns)))
         self._takers.append(taker)
         try:
             await self._serve(taker, time.monotonic() + timeout_s)
@@ -81,7 +87,7 @@ class Pulls:
         return taker.message
 
     async def _serve(self, taker: Taker, deadline: float) -> None:
-        has_looked = len(taker.queues) == 1
+        has_looked = False
         while taker.message is None and (left_s := deadline - time.monotonic()) > 0:
             taker.bell.clear()
             try:
@@ -99,43 +105,49 @@ class Pulls:
                 await _rings(taker.bell, min(left_s, ANSWER_S))
 
     async def _look(self, taker: Taker) -> None:
-        """One queue after the other, what is there already: so nothing is delivered that is not wanted."""
-        for queue in taker.queues:
-            if taker.message is None:
-                pull = await self._pull(queue, {"batch": 1, "no_wait": True}, 0)
-                await _rings(pull.is_answered, ANSWER_S)
+        """One lane after the other, what is there already: so nothing is delivered that is not wanted."""
+        for lane in taker.lanes:
+            if self._open(lane):
+                continue
+            pull = await self._pull(lane, {"batch": 1, "no_wait": True}, 0)
+            await _rings(pull.is_answered, ANSWER_S)
+            if taker.message is not None:
+                return
+            await self._wait_at(lane, PULL_S)
 
     async def _ask(self, taker: Taker, left_s: float) -> None:
-        """Have a pull at the server for every taker of these queues."""
-        for queue in taker.queues:
-            waiting = sum(queue in other.queues and other.message is None for other in self._takers)
-            if taker.message is None and len(self._open(queue)) < waiting:
-                lasts_s = min(left_s, PULL_S)
-                await self._pull(queue, {"batch": 1, "expires": int(lasts_s * NANOSECONDS)}, lasts_s)
+        """Have a pull at the server for every taker of these lanes."""
+        for lane in taker.lanes:
+            waiting = sum(lane in other.lanes and other.message is None for other in self._takers)
+            if taker.message is None and len(self._open(lane)) < waiting:
+                await self._wait_at(lane, min(left_s, PULL_S))
 
-    def _open(self, queue: str) -> list[str]:
-        """Keys of the queue's pulls that the server has, oldest first; forgets those that it has lost."""
+    async def _wait_at(self, lane: Lane, lasts_s: float) -> None:
+        await self._pull(lane, {"batch": 1, "expires": int(lasts_s * NANOSECONDS)}, lasts_s)
+
+    def _open(self, lane: Lane) -> list[str]:
+        """Keys of the lane's pulls that the server has, oldest first; forgets those that it has lost."""
         now, epoch = time.monotonic(), self._connection.epoch
         lost = [key for key, pull in self._pulls.items() if pull.ends_at < now or pull.epoch != epoch]
         for key in lost:
             del self._pulls[key]
-        return [key for key, pull in self._pulls.items() if pull.queue == queue]
+        return [key for key, pull in self._pulls.items() if pull.lane == lane]
 
-    async def _pull(self, queue: str, request: dict[str, object], lasts_s: float) -> Pull:
-        await self._prepare_once(queue)
-        key, pull = str(next(self._numbers)), Pull(queue, lasts_s, self._connection.epoch)
+    async def _pull(self, lane: Lane, request: dict[str, object], lasts_s: float) -> Pull:
+        await self._prepare_once(lane)
+        key, pull = str(next(self._numbers)), Pull(lane, lasts_s, self._connection.epoch)
         self._pulls[key] = pull
-        subject = f"$JS.API.CONSUMER.MSG.NEXT.{WORK}.{token(queue)}"
+        subject = f"$JS.API.CONSUMER.MSG.NEXT.{WORK}.{lane.consumer}"
         await post(self._connection, subject, msgspec.json.encode(request), reply=f"{self._inbox}.{key}")
         return pull
 
-    async def _prepare_once(self, queue: str) -> None:
+    async def _prepare_once(self, lane: Lane) -> None:
         if self._epoch != self._connection.epoch:
             self._epoch = self._connection.epoch
             self._prepared.clear()
-        if queue not in self._prepared:
-            await self._prepare(queue)
-            self._prepared.add(queue)
+        if lane not in self._prepared:
+            await self._prepare(lane)
+            self._prepared.add(lane)
 
     async def _subscribe(self) -> None:
         if self._subscription is None:
@@ -155,31 +167,25 @@ class Pulls:
             return
         pull.is_answered.set()
         if status == "503" or "Deleted" in (message.headers or {}).get("Description", ""):
-            self._prepared.discard(pull.queue)
+            self._prepared.discard(pull.lane)
         for taker in self._takers:
-            if pull.queue in taker.queues:
+            if pull.lane in taker.lanes:
                 taker.bell.set()
 
     async def _offer(self, message: Msg) -> None:
         """To the first taker that wants it; back to the server when there is none."""
         consumer = message.metadata.consumer
         for key, pull in list(self._pulls.items()):
-            if token(pull.queue) == consumer:  # the server answers the oldest first
+            if pull.lane.consumer == consumer:  # the server answers the oldest first
                 del self._pulls[key]
                 pull.is_answered.set()
                 break
         for taker in self._takers:
-            if taker.message is None and consumer in map(token, taker.queues):
+            if taker.message is None and consumer in taker.consumers:
                 taker.message = message
                 taker.bell.set()
                 return
         await message.nak()
-
-
-def _rotated(queues: Sequence[str], turn: int) -> list[str]:
-    """Each queue is first in its turn."""
-    start = turn % len(queues)
-    return [*queues[start:], *queues[:start]]
 
 
 async def _rings(bell: asyncio.Event, timeout_s: float) -> bool:

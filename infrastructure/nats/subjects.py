@@ -14,7 +14,7 @@ from domain.message import Recorded
 EVENTS = "KASAL_EVENTS"
 """The stream that holds the feed."""
 
-WORK = "KASAL_WORK"
+WORK = "KASAL_STEPS"
 """The stream that holds what runners are to do."""
 
 COMMANDS = "kasal.commands"
@@ -55,14 +55,14 @@ def event_name(tag: str) -> str:
 
 
 def work_subject(work: Work) -> str:
-    """`kasal.work.<queue>.<execution>.<step>.<turn>`: the stream holds one message of each."""
-    parts = (work.queue, work.execution_id, work.step, str(work.turn))
-    return "kasal.work." + ".".join(token(part) for part in parts)
+    """`kasal.steps.<queue>.<priority>.<execution>.<step>.<turn>`: the stream holds one message of each."""
+    parts = (work.queue, str(work.priority), work.execution_id, work.step, str(work.turn))
+    return "kasal.steps." + ".".join(token(part) for part in parts)
 
 
-def queue_filter(queue: str) -> str:
-    """All the work of one queue."""
-    return f"kasal.work.{token(queue)}.>"
+def work_filter(queue: str, priority: int) -> str:
+    """All the work of one priority in one queue."""
+    return f"kasal.steps.{token(queue)}.{priority}.>"
 
 
 def control_subject(execution_id: str) -> str:

@@ -27,8 +27,9 @@ from infrastructure.nats.jetstream import (
     post,
     send,
 )
+from infrastructure.nats.precedence import Lane
 from infrastructure.nats.pulls import Pulls
-from infrastructure.nats.subjects import WORK, queue_filter, token, work_subject
+from infrastructure.nats.subjects import WORK, work_filter, work_subject
 
 log = structlog.get_logger()
 
@@ -95,7 +96,7 @@ class JetStreamWorkQueue:
         return f"{answer.created} {epoch}"
 
     async def take(self, queues: Sequence[str], timeout_s: float) -> JetStreamDelivery | None:
-        """Waits at the server, so new work arrives within a millisecond; fair between the queues."""
+        """Waits at the server, so new work arrives within a millisecond; in the order of `precedence`."""
         deadline = time.monotonic() + timeout_s
         while (message := await self._pulls.take(queues, deadline - time.monotonic())) is not None:
             try:
@@ -115,11 +116,10 @@ class JetStreamWorkQueue:
             if error.description != HELD_ALREADY:
                 raise
 
-    async def _make_consumer(self, queue: str) -> None:
-        name = token(queue)
+    async def _make_consumer(self, lane: Lane) -> None:
         config = {
-            "durable_name": name,
-            "filter_subject": queue_filter(queue),
+            "durable_name": lane.consumer,
+            "filter_subject": work_filter(lane.queue, lane.priority),
             "ack_policy": "explicit",
             "ack_wait": int(self._lease_s * NANOSECONDS),
             "max_deliver": -1,
@@ -127,7 +127,7 @@ class JetStreamWorkQueue:
             "deliver_policy": "all",
         }
         request = {"stream_name": WORK, "config": config}
-        subject = f"CONSUMER.CREATE.{WORK}.{name}"
+        subject = f"CONSUMER.CREATE.{WORK}.{lane.consumer}"
         try:
             await ask(self._connection, subject, request)
         except Missing:
@@ -139,7 +139,7 @@ class JetStreamWorkQueue:
         config = {
             "name": WORK,
             "description": "Steps that wait for a runner or have one.",
-            "subjects": ["kasal.work.>"],
+            "subjects": ["kasal.steps.>"],
             "storage": "file",
             "retention": "workqueue",
             "num_replicas": self._replicas,

@@ -14,12 +14,15 @@ LEASE_S = 1.0
 PATIENCE_S = 20.0
 
 
-def a_step(execution: str = "e1", step: str = "write", turn: int = 1, queue: str = "default") -> Work:
+def a_step(
+    execution: str = "e1", step: str = "write", turn: int = 1, queue: str = "default", priority: int = 5
+) -> Work:
     return Work(
         execution_id=execution,
         step=step,
         turn=turn,
         queue=queue,
+        priority=priority,
         tenant="acme",
         correlation_id="story",
         traceparent="00-1-2-01",
@@ -123,6 +126,34 @@ class WorkQueueContract:
                 await queue.enqueue(a_step(f"{name}{number}", queue=name))
         got = [(await taken(queue, "a", "b", "c")).work.queue for _ in range(15)]
         assert Counter(got) == {"a": 5, "b": 5, "c": 5}
+
+    async def test_high_priority_overtakes_thousands(self, queue: WorkQueue) -> None:
+        for number in range(2_000):
+            await queue.enqueue(a_step(f"low{number}", priority=2))
+        await queue.enqueue(a_step("high", priority=9))
+        assert (await taken(queue)).work.execution_id == "high"
+        assert (await taken(queue)).work.execution_id == "low0"
+
+    async def test_each_priority_goes_before_those_below(self, queue: WorkQueue) -> None:
+        for priority in (3, 0, 9, 5):
+            await queue.enqueue(a_step(f"e{priority}", priority=priority))
+        assert [(await taken(queue)).work.priority for _ in range(4)] == [9, 5, 3, 0]
+
+    async def test_a_flood_of_high_priority_starves_nothing_below(self, queue: WorkQueue) -> None:
+        for number in range(200):
+            await queue.enqueue(a_step(f"high{number}", priority=9))
+        for priority in (0, 4, 5):
+            await queue.enqueue(a_step(f"low{priority}", priority=priority))
+        got = [(await taken(queue)).work.priority for _ in range(100)]
+        assert {0, 4, 5} < set(got)
+        assert got.count(9) == 97
+
+    async def test_who_waits_gets_what_comes_whatever_its_priority(self, queue: WorkQueue) -> None:
+        for priority in (0, 9, 5, 1):
+            taking = asyncio.create_task(taken(queue))
+            assert await nothing(queue, "other", within_s=0.05)
+            await queue.enqueue(a_step(f"e{priority}", priority=priority))
+            assert (await taking).work.priority == priority
 
     async def test_who_waits_for_several_queues_gets_new_work_of_any(self, queue: WorkQueue) -> None:
         for number, name in enumerate(("a", "b", "b", "a")):

@@ -123,7 +123,7 @@ async def test_without_a_server_work_is_not_accepted_and_nothing_is_taken(
 
 async def test_what_is_no_work_is_thrown_away(queue: JetStreamWorkQueue, nats_connection: Connection) -> None:
     await queue.incarnation()
-    await nats_connection.request("kasal.work.default.e1.write.1", b"not work")
+    await nats_connection.request("kasal.steps.default.5.e1.write.1", b"not work")
     await queue.enqueue(a_step("e2"))
     assert (await taken(queue)).work == a_step("e2")
     assert (await ask(nats_connection, f"STREAM.INFO.{WORK}")).state.messages == 1
@@ -149,5 +149,5 @@ async def test_many_takes_on_one_queue_leave_no_pulls_behind(
     for number in range(300):
         await queue.enqueue(a_step(f"e{number}", queue="busy"))
         await (await taken(queue, "quiet", "busy")).done()
-    info = await nats_connection.jetstream().consumer_info(WORK, "quiet")
+    info = await nats_connection.jetstream().consumer_info(WORK, "quiet-5")
     assert (info.num_waiting or 0) <= 1
