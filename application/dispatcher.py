@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from typing import Literal, Protocol, TypeVar
+from typing import Literal, NamedTuple, Protocol, TypeVar
 
 import msgspec
 import structlog
 
+from application.admission import GRANTED, HELD, Admission, Candidate
 from application.commands import CommandHandler, Context
 from application.ports import Work, WorkQueue
 from domain.errors import KasalError
@@ -38,6 +39,7 @@ PAUSED = tag_of(ExecutionPaused)
 ENDED = tuple(
     tag_of(event) for event in (ExecutionCompleted, ExecutionFailed, ExecutionCancelled, ExecutionTimedOut)
 )
+FOLLOWED = (SCHEDULED, PAUSED, HELD, GRANTED, *ENDED)
 
 
 class OpenStep(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,6 +56,7 @@ class OpenStep(msgspec.Struct, frozen=True, kw_only=True):
     is_with_runner: bool
     is_queued: bool = True
     queue: str = "default"
+    priority: int = 5
 
 
 class Feed(Protocol):
@@ -64,12 +67,18 @@ class Feed(Protocol):
     ) -> AsyncIterator[Sequence[Recorded]]: ...
 
 
-class OpenSteps(Protocol):
+class OpenWork(NamedTuple):
+    """What is not finished, as of a position."""
+
+    position: int
+    steps: Sequence[OpenStep]
+    candidates: Sequence[Candidate] = ()
+
+
+class FindOpen(Protocol):
     """The read tables' view of what is not finished."""
 
-    async def __call__(self) -> tuple[int, Sequence[OpenStep]]:
-        """(position that the view is true of, the open steps)."""
-        ...
+    async def __call__(self) -> OpenWork: ...
 
 
 Order = Literal["stop", "drain"]
@@ -90,7 +99,7 @@ class Dispatcher:
         feed: Feed,
         queue: WorkQueue,
         commands: CommandHandler,
-        open_steps: OpenSteps,
+        find_open: FindOpen,
         announce: Announce,
         *,
         runners_are_gone: bool = False,
@@ -99,7 +108,8 @@ class Dispatcher:
         self._feed = feed
         self._queue = queue
         self._commands = commands
-        self._open_steps = open_steps
+        self._find_open = find_open
+        self._admission = Admission(commands)
         self._announce = announce
         self._runners_are_gone = runners_are_gone
 
@@ -114,8 +124,9 @@ class Dispatcher:
     async def _follow(self, position: int) -> None:
         async def follow() -> None:
             nonlocal position
-            async for batch in self._feed.follow(position, tags=(SCHEDULED, PAUSED, *ENDED)):
-                await asyncio.gather(*map(self._dispatch, batch))
+            async for batch in self._feed.follow(position, tags=FOLLOWED):
+                ended = [recorded.entity_id for recorded in batch if recorded.tag in ENDED]
+                await asyncio.gather(*map(self._dispatch, batch), self._admission.follow(batch, ended))
                 position = batch[-1].position if batch else position
 
         await patiently(follow)
@@ -139,12 +150,13 @@ class Dispatcher:
 
     async def _recover(self) -> int:
         """Put every open step into the queue, which keeps a turn once. Returns the view's position."""
-        position, steps = await self._open_steps()
+        position, steps, candidates = await self._find_open()
         orphans = [step for step in steps if step.is_with_runner and self._runners_are_gone]
         await asyncio.gather(*map(self._reschedule, orphans))
         queued = [step for step in steps if step.is_queued and step not in orphans]
         await asyncio.gather(*(self._queue.enqueue(again(step)) for step in queued))
         self._runners_are_gone = False
+        await self._admission.recover(candidates)
         return position
 
     async def _reschedule(self, step: OpenStep) -> None:
@@ -163,6 +175,8 @@ def work_of(recorded: Recorded) -> Work:
         execution_id=recorded.entity_id,
         step=event.step,
         turn=event.turn,
+        queue=event.queue,
+        priority=event.priority,
         tenant=metadata.tenant,
         correlation_id=metadata.correlation_id,
         causation_id=metadata.event_id,
@@ -176,6 +190,7 @@ def again(step: OpenStep) -> Work:
         step=step.step,
         turn=step.turn,
         queue=step.queue,
+        priority=step.priority,
         tenant=step.tenant,
     )
 

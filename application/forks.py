@@ -86,6 +86,8 @@ class Fork:
             default_model=parent.default_model,
             workflow_id=parent.workflow_id,
             workflow_version=parent.workflow_version,
+            queue=parent.queue,
+            priority=parent.priority,
             forked_from=self._forked_from(definition),
             taken_over=self._had.taken_over(),
         )

@@ -84,9 +84,6 @@ class EventFeed(Protocol):
         ...
 
 
-LOWEST_PRIORITY, DEFAULT_PRIORITY, HIGHEST_PRIORITY = 0, 5, 9
-
-
 class Work(msgspec.Struct, frozen=True, kw_only=True):
     """A step of an execution that is ready to run.
 
@@ -99,7 +96,7 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
     step: str
     turn: int
     queue: str = "default"
-    priority: int = DEFAULT_PRIORITY
+    priority: int = 5
     tenant: str = "default"
     correlation_id: str | None = None
     causation_id: str | None = None
@@ -146,10 +143,7 @@ class WorkQueue(Protocol):
         ...
 
     async def take(self, queues: Sequence[str], timeout_s: float) -> Delivery | None:
-        """The next piece of work from any of the queues, or None after `timeout_s`.
-
-        The highest priority first, at most of the times: what is low is taken now and then all the same.
-        """
+        """The next piece of work, the highest priority first at most of the times; None after `timeout_s`."""
         ...
 
 

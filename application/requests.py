@@ -6,7 +6,7 @@ which makes it again when something that it read has changed meanwhile.
 
 from __future__ import annotations
 
-from typing import cast
+from typing import NamedTuple, cast
 
 from application.documents import check, read_definition, read_inputs
 from application.states import Preparation, Reads
@@ -15,6 +15,16 @@ from domain.definition import Definition, Json, execution_name
 from domain.errors import Fault, Invalid, NotFound, Rejected
 from domain.execution import RequestExecution
 from domain.workflow import WORKFLOW, CreateWorkflow, PlantWorkflow, ReviseWorkflow
+
+
+class Place(NamedTuple):
+    """Where an execution is to run. None: as its document says."""
+
+    queue: str | None = None
+    priority: int | None = None
+
+
+AS_WRITTEN = Place()
 
 
 async def whole_catalog(reads: Reads) -> Catalog:
@@ -59,6 +69,7 @@ def run_workflow(
     *,
     version: int | None = None,
     name: str | None = None,
+    place: Place = AS_WRITTEN,
 ) -> Preparation:
     """Run a saved workflow: its newest version, or the one named. Raises `NotFound`, `Rejected`,
     `Invalid`."""
@@ -73,19 +84,25 @@ def run_workflow(
             name=name,
             workflow_id=workflow_id,
             workflow_version=number,
+            place=place,
         )
 
     return prepare
 
 
 def run_definition(
-    execution_id: str, document: object, inputs: dict[str, Json], *, name: str | None = None
+    execution_id: str,
+    document: object,
+    inputs: dict[str, Json],
+    *,
+    name: str | None = None,
+    place: Place = AS_WRITTEN,
 ) -> Preparation:
     """Run a document that is saved nowhere else. Faults of the document have pointers below /definition."""
 
     async def prepare(reads: Reads) -> RequestExecution:
         definition = await inline_definition(reads, document)
-        return await request_of(reads, execution_id, definition, inputs, name=name)
+        return await request_of(reads, execution_id, definition, inputs, name=name, place=place)
 
     return prepare
 
@@ -129,6 +146,7 @@ async def request_of(
     name: str | None,
     workflow_id: str | None = None,
     workflow_version: int | None = None,
+    place: Place = AS_WRITTEN,
 ) -> RequestExecution:
     shelf = await reads.of(CATALOG, "models")
     models = Catalog(models=cast("dict[str, Model]", shelf.entries))
@@ -143,4 +161,6 @@ async def request_of(
         default_model=default_model,
         workflow_id=workflow_id,
         workflow_version=workflow_version,
+        queue=place.queue,
+        priority=place.priority,
     )

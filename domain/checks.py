@@ -121,6 +121,8 @@ def prompts(definition: Definition) -> Iterator[tuple[str, str]]:
     for name, task in definition.tasks.items():
         for field in ("description", "expected_output"):
             yield pointer("tasks", name, field), getattr(task, field)
+    if definition.concurrency and definition.concurrency.key:
+        yield pointer("concurrency", "key"), definition.concurrency.key
 
 
 __all__ = ["definition_faults", "pointer", "unknown"]

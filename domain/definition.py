@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from domain.steps import Approval, Crew, Join, Route, Router, Signal, Step
-from domain.terms import PLACEHOLDER, CallsPerMinute, Json, JsonSchema, ModelName, Name, Text, Title
+from domain.terms import PLACEHOLDER, CallsPerMinute, Json, JsonSchema, ModelName, Name, Priority, Text, Title
 
 SINGLE_STEP = "crew"
 """The name of the step of a document that gives no steps."""
@@ -85,6 +85,17 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     max_attempts: Annotated[int, msgspec.Meta(ge=1, le=100)] = 3
 
 
+class Concurrency(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """How many executions of a workflow may be under way at once.
+
+    limit  of each key, 1..10,000
+    key    a text with inputs in it, such as "{customer}"; left out: all executions of the workflow together
+    """
+
+    limit: Annotated[int, msgspec.Meta(ge=1, le=10_000)]
+    key: Annotated[str, msgspec.Meta(min_length=1, max_length=1_000)] | None = None
+
+
 class Definition(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """A whole workflow document.
 
@@ -93,6 +104,8 @@ class Definition(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
     schemas  JSON Schemas by name; those of the catalogue are copied in when the document is saved, so that a
              version never changes
     isolation  process: each step in a process of its own, so that a crash in it touches nothing else
+    queue, priority  of its steps, unless a start says otherwise; the higher priority is taken first
+    concurrency      how many executions may be under way at once
     """
 
     name: Title
@@ -104,6 +117,9 @@ class Definition(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
     limits: Limits = Limits()
     schemas: Annotated[dict[Name, JsonSchema], msgspec.Meta(max_length=100)] = {}
     isolation: Literal["none", "process"] = "none"
+    queue: Name = "default"
+    priority: Priority = 5
+    concurrency: Concurrency | None = None
 
     @property
     def graph(self) -> dict[str, Step]:

@@ -14,13 +14,14 @@ from domain.catalog import CATALOG, CatalogCommands, CatalogEvents
 from domain.errors import UnknownEvent
 from domain.execution import EXECUTION, ExecutionCommands, ExecutionEvents
 from domain.message import Event, Recorded, tag_of
+from domain.slots import SLOTS, SlotsCommands, SlotsEvents
 from domain.workflow import WORKFLOW, WorkflowCommands, WorkflowEvents
 
-AnyEvent: TypeAlias = CatalogEvents | WorkflowEvents | ExecutionEvents
-AnyCommand: TypeAlias = CatalogCommands | WorkflowCommands | ExecutionCommands
+AnyEvent: TypeAlias = CatalogEvents | WorkflowEvents | ExecutionEvents | SlotsEvents
+AnyCommand: TypeAlias = CatalogCommands | WorkflowCommands | ExecutionCommands | SlotsCommands
 
 EVENT_TYPES: dict[str, type[Event]] = {
-    tag_of(event): event for aggregate in (CATALOG, WORKFLOW, EXECUTION) for event in aggregate.events
+    tag_of(event): event for aggregate in (CATALOG, WORKFLOW, EXECUTION, SLOTS) for event in aggregate.events
 }
 """Every stored tag and its class."""
 

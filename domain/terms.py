@@ -23,6 +23,7 @@ ModelName = Annotated[
 Line = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 JsonSchema = dict[str, Json]
 CallsPerMinute = Annotated[int, msgspec.Meta(ge=1, le=100_000)]
+Priority = Annotated[int, msgspec.Meta(ge=0, le=9)]
 
 Condition = Annotated[
     str,

@@ -20,7 +20,7 @@ from application.audit.proofs import Audit
 from application.audit.verifying import Verified, verify_log
 from application.channel import CommandChannel
 from application.commands import CommandHandler
-from application.dispatcher import Dispatcher, OpenStep, Order
+from application.dispatcher import Dispatcher, OpenWork, Order
 from application.log_feed import LogFeed
 from application.ports import CrewEngine, EventLog
 from application.relay import relay
@@ -40,23 +40,18 @@ from infrastructure.nats.server import NatsServer, keep_running, start_nats_serv
 from infrastructure.nats.signals import listening, signal
 from infrastructure.nats.subjects import COMMANDS, control_subject, tokens_subject
 from infrastructure.nats.work import JetStreamWorkQueue
+from infrastructure.open_work import open_work
 from infrastructure.running import Engine, Line, load_engine, run_alone, run_steps
 from infrastructure.settings import Settings
 from infrastructure.tools import discover
 from projections import ALL
 from projections.database import ReadDatabase, open_read_database
 from projections.engine import project
-from projections.open_steps import NAME as OPEN_STEPS
-from projections.open_steps import open_steps
-from projections.positions import position_of
 from seeds.planting import ORDER, Planted, Seeds, blog_production
 
 CHANNEL_CONCURRENCY = 256
 PROJECT_EVERY_S = 0.004
 """Folding costs by the batch: at most so often, where it shares its process with the command path."""
-
-ALL_OPEN = 10_000_000
-"""Every open execution: what the queue forgot must be found whole."""
 
 
 class Installation:
@@ -182,27 +177,14 @@ class Installation:
         async def announce(execution_id: str, order: Order) -> None:
             await signal(connection, control_subject(execution_id), order.encode())
 
-        async def all_open() -> tuple[int, Sequence[OpenStep]]:
-            position = await position_of(read_db, [OPEN_STEPS])
-            steps = await open_steps(read_db, limit=ALL_OPEN)
-            return position, [
-                OpenStep(
-                    tenant=step.tenant,
-                    execution_id=step.execution_id,
-                    step=step.step,
-                    turn=step.turn,
-                    is_with_runner=step.is_with_runner,
-                    is_queued=step.status != "waiting",
-                    queue=step.queue,
-                )
-                for step in steps
-            ]
+        async def find_open() -> OpenWork:
+            return await open_work(read_db)
 
         dispatcher = Dispatcher(
             LogFeed(await self.log()) if follow_log else self.feed(),
             await self.queue(),
             await self.commands(),
-            all_open,
+            find_open,
             announce,
             runners_are_gone=runners_are_gone,
         )

@@ -249,7 +249,7 @@ def step_of(row: ExecutionDetail, name: str) -> StepRow:
     return next(step for step in row.steps if step.step == name)
 
 
-EXECUTION_DETAIL = Projection(NAME, 3, (DETAILS, PINNED, CHILDREN), fold, ("execution",))
+EXECUTION_DETAIL = Projection(NAME, 4, (DETAILS, PINNED, CHILDREN), fold, ("execution",))
 
 
 SELECT = """

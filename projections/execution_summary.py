@@ -13,9 +13,11 @@ import msgspec
 from domain.execution import (
     ApprovalRejected,
     CallReused,
+    ExecutionAdmitted,
     ExecutionCancelled,
     ExecutionCompleted,
     ExecutionFailed,
+    ExecutionHeld,
     ExecutionPaused,
     ExecutionRequested,
     ExecutionResumed,
@@ -87,6 +89,9 @@ class ExecutionSummary(msgspec.Struct, kw_only=True, gc=False):
     saved_tokens: int = 0
     saved_usd: float = 0.0
     forked_from: Lineage | None = None
+    queue: str = "default"
+    priority: int = 5
+    waiting_for: str | None = None
     error: str | None = None
     active_steps: list[str] = []
     waits: list[OpenWait] = []
@@ -110,6 +115,8 @@ def requested(event: ExecutionRequested, fact: Fact) -> dict[str, Any]:
         "workflow_version": event.workflow_version,
         "created_at": fact.at,
         "forked_from": lineage(event),
+        "queue": event.queue,
+        "priority": event.priority,
         "version": fact.version,
         "position": fact.position,
     }
@@ -220,6 +227,14 @@ def reused(row: ExecutionSummary, fact: Fact) -> None:
     row.saved_usd += call.cost_usd
 
 
+def held(row: ExecutionSummary, fact: Fact) -> None:
+    row.waiting_for = "concurrency"
+
+
+def admitted(row: ExecutionSummary, fact: Fact) -> None:
+    row.waiting_for = None
+
+
 def completed(row: ExecutionSummary, fact: Fact) -> None:
     end(row, Status.COMPLETED, fact)
 
@@ -241,13 +256,15 @@ def timed_out(row: ExecutionSummary, fact: Fact) -> None:
 
 def end(row: ExecutionSummary, status: Status, fact: Fact) -> None:
     row.status, row.ended_at = status, fact.at
-    row.active_steps, row.waits = [], []
+    row.active_steps, row.waits, row.waiting_for = [], [], None
     if row.started_at is not None:
         row.duration_ms = milliseconds_between(row.started_at, row.ended_at)
 
 
 CHANGES: dict[str, Callable[[ExecutionSummary, Fact], None]] = {
     tag_of(StepScheduled): scheduled,
+    tag_of(ExecutionHeld): held,
+    tag_of(ExecutionAdmitted): admitted,
     tag_of(StepStarted): started,
     tag_of(StepSuspended): suspended,
     tag_of(StepCompleted): step_completed,

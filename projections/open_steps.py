@@ -12,9 +12,11 @@ from sqlalchemy import Index, MetaData, Table
 
 from domain.execution import (
     ApprovalRejected,
+    ExecutionAdmitted,
     ExecutionCancelled,
     ExecutionCompleted,
     ExecutionFailed,
+    ExecutionHeld,
     ExecutionPaused,
     ExecutionRequested,
     ExecutionTimedOut,
@@ -25,6 +27,7 @@ from domain.execution import (
     StepStarted,
     StepSuspended,
 )
+from domain.slots import SlotsGranted, SlotsRequested, SlotsReturned
 from projections.database.shape import ReadDatabase
 from projections.projection import Fact, Projection, Rows, tags, timestamp
 from projections.tables import ReadTable, doc, key, text
@@ -42,6 +45,7 @@ class OpenStep(msgspec.Struct, kw_only=True):
     turn: int
     attempt: int = 0
     queue: str = "default"
+    priority: int = 5
     status: str
     runner: str | None = None
     since: str
@@ -52,12 +56,28 @@ class OpenStep(msgspec.Struct, kw_only=True):
         return self.status == "running" or self.is_draining
 
 
+class Slot(msgspec.Struct, kw_only=True):
+    """What an execution with a concurrency limit asks for. stage: held, asked (for), granted, admitted, or
+    ended: it is to be returned. order: the position at which it was held."""
+
+    slots_id: str
+    stage: str
+    order: int = 0
+    limit: int = 0
+    priority: int = 5
+
+
 class OpenExecution(msgspec.Struct):
-    """An execution that has not ended, and its open steps."""
+    """An execution that has not ended, or still has a slot to return; and its open steps."""
 
     execution_id: str
     tenant: str
     steps: dict[str, OpenStep]
+    slot: Slot | None = None
+
+    @property
+    def slots_id(self) -> str | None:
+        return self.slot.slots_id if self.slot else None
 
     @property
     def oldest_since(self) -> str | None:
@@ -73,13 +93,17 @@ OPEN = ReadTable(
         key("execution_id"),
         text("tenant"),
         text("oldest_since"),
+        text("slots_id"),
         doc(),
         Index("by_age", "oldest_since", "execution_id"),
+        Index("by_slots", "slots_id", "execution_id"),
     ),
     category="execution",
 )
 READ = tags(
     ExecutionRequested,
+    ExecutionHeld,
+    ExecutionAdmitted,
     StepScheduled,
     StepStarted,
     StepCompleted,
@@ -92,6 +116,9 @@ READ = tags(
     ExecutionFailed,
     ExecutionCancelled,
     ExecutionTimedOut,
+    SlotsRequested,
+    SlotsGranted,
+    SlotsReturned,
 )
 
 
@@ -117,7 +144,50 @@ def fold(rows: Rows, fact: Fact) -> None:
             for step in list(rows.change(OPEN, fact.entity_id).steps):
                 let_go(rows, fact, step)
         case ExecutionCompleted() | ExecutionFailed() | ExecutionCancelled() | ExecutionTimedOut():
-            rows.remove(OPEN, fact.entity_id)
+            end(rows, fact.entity_id)
+        case ExecutionHeld(slots_id=slots_id, limit=limit, priority=priority):
+            rows.change(OPEN, fact.entity_id).slot = Slot(
+                slots_id=slots_id, stage="held", order=fact.position, limit=limit, priority=priority
+            )
+        case ExecutionAdmitted():
+            reach(rows, fact.entity_id, "admitted")
+        case SlotsRequested() | SlotsGranted() | SlotsReturned() as event:
+            change_slots(rows, fact, event)
+
+
+def end(rows: Rows, execution_id: str) -> None:
+    """A slot that was asked for outlives its execution until it is returned."""
+    slot = rows.change(OPEN, execution_id).slot
+    if slot is None or slot.stage == "held":
+        rows.remove(OPEN, execution_id)
+    else:
+        slot.stage = "ended"
+        rows.change(OPEN, execution_id).steps.clear()
+
+
+def change_slots(rows: Rows, fact: Fact, event: SlotsRequested | SlotsGranted | SlotsReturned) -> None:
+    match event:
+        case SlotsRequested(requests=requests):
+            for request in requests:
+                if rows.get(OPEN, request.execution_id) is None:  # it was asked for too late
+                    slot = Slot(slots_id=fact.entity_id, stage="ended")
+                    rows.put(OPEN, OpenExecution(request.execution_id, fact.tenant, {}, slot))
+                reach(rows, request.execution_id, "asked")
+        case SlotsGranted(executions=executions):
+            for execution_id in executions:
+                reach(rows, execution_id, "granted")
+        case SlotsReturned(executions=executions):
+            for execution_id in executions:
+                row = rows.get(OPEN, execution_id)
+                if row is not None and row.slot is not None and row.slot.stage == "ended":
+                    rows.remove(OPEN, execution_id)
+
+
+def reach(rows: Rows, execution_id: str, stage: str) -> None:
+    """The next stage of an execution's slot; one that is to be returned stays so."""
+    row = rows.get(OPEN, execution_id)
+    if row is not None and row.slot is not None and row.slot.stage != "ended":
+        rows.change(OPEN, execution_id).slot = msgspec.structs.replace(row.slot, stage=stage)
 
 
 def let_go(rows: Rows, fact: Fact, step: str) -> None:
@@ -140,12 +210,15 @@ def released(rows: Rows, fact: Fact, step: str) -> None:
 def open_step(event: StepScheduled | StepStarted, fact: Fact, before: OpenStep | None) -> OpenStep:
     """Scheduled again while the attempt before still lets go, or begun by the next."""
     started = event if isinstance(event, StepStarted) else None
+    place = event if isinstance(event, StepScheduled) else before
     return OpenStep(
         execution_id=fact.entity_id,
         tenant=fact.tenant,
         step=event.step,
         turn=event.turn,
         attempt=started.attempt if started else 0,
+        queue=place.queue if place else "default",
+        priority=place.priority if place else 5,
         status="running" if started else "scheduled",
         runner=started.runner if started else None,
         since=fact.at,
@@ -153,7 +226,7 @@ def open_step(event: StepScheduled | StepStarted, fact: Fact, before: OpenStep |
     )
 
 
-OPEN_STEPS = Projection(NAME, 2, (OPEN,), fold, ("execution",))
+OPEN_STEPS = Projection(NAME, 3, (OPEN,), fold, ("execution", "slots"))
 
 
 async def open_steps(
@@ -172,6 +245,12 @@ async def open_steps(
     executions = [_decode(row[0]) for row in rows]
     steps = [step for execution in executions for step in execution.steps.values() if step.since < bound]
     return sorted(steps, key=lambda step: (step.since, step.execution_id, step.step))
+
+
+async def open_slots(read_db: ReadDatabase) -> list[OpenExecution]:
+    """Every execution that asks for a slot, has one, or has one to return."""
+    rows = await read_db.fetch("SELECT doc FROM open_steps WHERE slots_id IS NOT NULL", {})
+    return [_decode(row[0]) for row in rows]
 
 
 _decode = msgspec.json.Decoder(OpenExecution).decode

@@ -5,6 +5,7 @@ pause, resume), from runners (start a step, record progress) and from the dispat
 lost queue forgot).
 """
 
+from domain.execution.admission import ExecutionAdmitted, ExecutionHeld
 from domain.execution.approvals import (
     ApprovalGiven,
     ApprovalRejected,
@@ -23,6 +24,7 @@ from domain.execution.calls import (
     ToolCallStarted,
 )
 from domain.execution.commands import (
+    AdmitExecution,
     CancelExecution,
     DecideApproval,
     ExecutionCommands,
@@ -75,6 +77,7 @@ EXECUTION = Aggregate(
     evolve=evolve,
     commands=(
         RequestExecution,
+        AdmitExecution,
         StartStep,
         RecordProgress,
         RescheduleStep,
@@ -86,6 +89,8 @@ EXECUTION = Aggregate(
     ),
     events=(
         ExecutionRequested,
+        ExecutionHeld,
+        ExecutionAdmitted,
         StepScheduled,
         StepSkipped,
         RouteChosen,
@@ -122,6 +127,7 @@ EXECUTION = Aggregate(
 
 __all__ = [
     "EXECUTION",
+    "AdmitExecution",
     "ApprovalGiven",
     "ApprovalRejected",
     "ApprovalRequested",
@@ -132,11 +138,13 @@ __all__ = [
     "Drained",
     "Edit",
     "Execution",
+    "ExecutionAdmitted",
     "ExecutionCancelled",
     "ExecutionCommands",
     "ExecutionCompleted",
     "ExecutionEvents",
     "ExecutionFailed",
+    "ExecutionHeld",
     "ExecutionPaused",
     "ExecutionRequested",
     "ExecutionResumed",

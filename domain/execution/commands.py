@@ -31,6 +31,7 @@ class StepCommand(ExecutionCommand, frozen=True):
 class RequestExecution(ExecutionCommand, frozen=True, tag="RequestExecution"):
     """From the API: run this definition. Already checked: the definition, and the inputs against it.
 
+    queue, priority          None: those of the definition
     forked_from, taken_over  of a fork: where it comes from, and what is done by then
     """
 
@@ -41,6 +42,8 @@ class RequestExecution(ExecutionCommand, frozen=True, tag="RequestExecution"):
     default_model: str | None = None
     workflow_id: str | None = None
     workflow_version: int | None = None
+    queue: str | None = None
+    priority: int | None = None
     forked_from: ForkedFrom | None = None
     taken_over: tuple[TakenOver, ...] = ()
 
@@ -56,6 +59,10 @@ class StartStep(StepCommand, frozen=True, tag="StartStep"):
     delivery: int
     runner: str
     insists: bool = False
+
+
+class AdmitExecution(ExecutionCommand, frozen=True, tag="AdmitExecution"):
+    """From the dispatcher: the execution was granted a slot of its concurrency key."""
 
 
 class RecordProgress(StepCommand, frozen=True, tag="RecordProgress"):
@@ -120,6 +127,7 @@ class SendSignal(ExecutionCommand, frozen=True, tag="SendSignal"):
 
 ExecutionCommands: TypeAlias = (
     RequestExecution
+    | AdmitExecution
     | StartStep
     | RecordProgress
     | RescheduleStep

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import assert_never
 
 from domain.execution.commands import (
+    AdmitExecution,
     CancelExecution,
     DecideApproval,
     ExecutionCommands,
@@ -21,6 +22,7 @@ from domain.execution.rules.approving import decide_approval
 from domain.execution.rules.claiming import reschedule_step, start_step
 from domain.execution.rules.ending import cancel
 from domain.execution.rules.pausing import pause, resume
+from domain.execution.rules.placing import admit, placed
 from domain.execution.rules.reporting import record_progress
 from domain.execution.rules.requesting import request
 from domain.execution.rules.signalling import send_signal
@@ -28,9 +30,15 @@ from domain.execution.state import Execution
 
 
 def decide(state: Execution, command: ExecutionCommands) -> tuple[ExecutionEvents, ...]:
+    return placed(state, decided(state, command))
+
+
+def decided(state: Execution, command: ExecutionCommands) -> tuple[ExecutionEvents, ...]:
     match command:
         case RequestExecution():
             return request(state, command)
+        case AdmitExecution():
+            return admit(state, command)
         case StartStep():
             return start_step(state, command)
         case RecordProgress():

@@ -6,6 +6,7 @@ from typing import TypeAlias
 
 from domain.catalog import Model
 from domain.definition import Definition, Json
+from domain.execution.admission import ExecutionAdmitted, ExecutionHeld
 from domain.execution.approvals import (
     ApprovalGiven,
     ApprovalRejected,
@@ -45,6 +46,8 @@ class ExecutionRequested(Event, frozen=True, tag="execution.requested"):
     workflow_id: str | None = None
     workflow_version: int | None = None
     forked_from: ForkedFrom | None = None
+    queue: str = "default"
+    priority: int = 5
 
 
 class StepScheduled(Event, frozen=True, tag="execution.step_scheduled"):
@@ -61,6 +64,8 @@ class StepScheduled(Event, frozen=True, tag="execution.step_scheduled"):
     reason: str | None = None
     without: tuple[str, ...] = ()
     delay_s: float = 0
+    queue: str = "default"
+    priority: int = 5
 
 
 class StepSkipped(Event, frozen=True, tag="execution.step_skipped"):
@@ -213,6 +218,8 @@ TakenOver: TypeAlias = CallReused | TaskReused | StepReused
 
 ExecutionEvents: TypeAlias = (
     ExecutionRequested
+    | ExecutionHeld
+    | ExecutionAdmitted
     | TaskReused
     | StepReused
     | StepScheduled

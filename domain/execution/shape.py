@@ -114,6 +114,7 @@ class Execution(msgspec.Struct, frozen=True):
     approvals  by their ids
     signals    by name, those that no step has taken yet, oldest first
     remarks    by step, what was said when its result was sent back
+    is_held    it waits for a slot of its concurrency key, and nothing of it begins
     """
 
     status: Status | None = None
@@ -123,6 +124,7 @@ class Execution(msgspec.Struct, frozen=True):
     approvals: dict[str, ApprovalState] = {}
     signals: dict[str, tuple[Json, ...]] = {}
     remarks: dict[str, tuple[str, ...]] = {}
+    is_held: bool = False
 
     @property
     def definition(self) -> Definition:

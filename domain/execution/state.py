@@ -6,6 +6,7 @@ from typing import assert_never
 
 from msgspec.structs import replace
 
+from domain.execution.admission import ExecutionAdmitted, ExecutionHeld
 from domain.execution.calls import (
     CallReused,
     ModelCallCompleted,
@@ -38,6 +39,14 @@ from domain.execution.events import (
 )
 from domain.execution.flowing import FlowEvents, flowed
 from domain.execution.shape import ApprovalState, Execution, Lease, Status, StepState, StepStatus
+from domain.message import Event
+
+ENDS: dict[type[Event], Status] = {
+    ExecutionCompleted: Status.COMPLETED,
+    ExecutionFailed: Status.FAILED,
+    ExecutionCancelled: Status.CANCELLED,
+    ExecutionTimedOut: Status.TIMED_OUT,
+}
 
 
 def evolve(state: Execution, event: ExecutionEvents) -> Execution:
@@ -77,14 +86,10 @@ def evolve(state: Execution, event: ExecutionEvents) -> Execution:
             return replace(state, status=Status.PAUSED, steps=steps)
         case ExecutionResumed():
             return at_rest(replace(state, status=Status.PENDING))
-        case ExecutionCompleted():
-            return replace(state, status=Status.COMPLETED)
-        case ExecutionFailed():
-            return replace(state, status=Status.FAILED)
-        case ExecutionCancelled():
-            return replace(state, status=Status.CANCELLED)
-        case ExecutionTimedOut():
-            return replace(state, status=Status.TIMED_OUT)
+        case ExecutionHeld() | ExecutionAdmitted():
+            return replace(state, is_held=isinstance(event, ExecutionHeld))
+        case ExecutionCompleted() | ExecutionFailed() | ExecutionCancelled() | ExecutionTimedOut():
+            return replace(state, status=ENDS[type(event)])
         case _:
             assert_never(event)
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from application.ports import HIGHEST_PRIORITY, LOWEST_PRIORITY
 from infrastructure.nats.subjects import token
 
 FAIR_EVERY = 7
-LEVELS = HIGHEST_PRIORITY - LOWEST_PRIORITY + 1
+HIGHEST = 9
+LEVELS = HIGHEST + 1
 
 
 class Lane(NamedTuple):
@@ -32,7 +32,7 @@ def lanes(queues: Sequence[str], turn: int) -> tuple[Lane, ...]:
     """Where the taker of a turn (0, 1, 2, ...) looks first, second, ..."""
     start = turn % len(queues)
     rotated = [*queues[start:], *queues[:start]]
-    first = HIGHEST_PRIORITY
+    first = HIGHEST
     if turn % FAIR_EVERY == FAIR_EVERY - 1:
         first -= turn // FAIR_EVERY % LEVELS
     levels = [(first - step) % LEVELS for step in range(LEVELS)]

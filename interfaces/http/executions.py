@@ -9,12 +9,13 @@ import msgspec
 from litestar import post
 from litestar.params import FromPath
 
-from application.requests import inline_definition, run_definition, run_workflow, saved_definition
+from application.requests import Place, inline_definition, run_definition, run_workflow, saved_definition
 from application.states import Preparation
 from domain.definition import Json, execution_name
 from domain.errors import Fault, Invalid
 from domain.execution import CancelExecution, Execution, Status
 from domain.message import Aggregate, Recorded
+from domain.terms import Name, Priority
 from interfaces.http.answers import Accepted, Answer, json_answer
 from interfaces.http.bodies import read_json
 from interfaces.http.commanding import answer, canonical, command
@@ -54,10 +55,17 @@ class What(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 class StartExecution(What, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """inputs: a value for each input of the workflow that has no default. name: made from the workflow and
-    its roles where none is given."""
+    its roles where none is given. queue, priority (the higher is taken first): those of the document where
+    none are given."""
 
     inputs: dict[str, Json] = {}
     name: Annotated[str, msgspec.Meta(min_length=1, max_length=100)] | None = None
+    queue: Name | None = None
+    priority: Priority | None = None
+
+    @property
+    def place(self) -> Place:
+        return Place(self.queue, self.priority)
 
 
 class GenerateName(What, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -111,10 +119,17 @@ async def start(request: ApiRequest) -> Answer:
 
 def run(execution_id: str, wanted: StartExecution) -> Preparation:
     if wanted.definition is not None:
-        return run_definition(execution_id, wanted.definition, wanted.inputs, name=wanted.name)
+        return run_definition(
+            execution_id, wanted.definition, wanted.inputs, name=wanted.name, place=wanted.place
+        )
     workflow_id = checked_id("workflow", wanted.workflow_id or "")
     return run_workflow(
-        execution_id, workflow_id, wanted.inputs, version=wanted.workflow_version, name=wanted.name
+        execution_id,
+        workflow_id,
+        wanted.inputs,
+        version=wanted.workflow_version,
+        name=wanted.name,
+        place=wanted.place,
     )
 
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import msgspec
 
+from application.admission import Candidate
 from application.channel import CommandChannel
 from application.commands import CommandHandler, Context
-from application.dispatcher import Dispatcher, OpenStep, Order
+from application.dispatcher import Dispatcher, OpenStep, OpenWork, Order
 from application.ports import Assignment, CrewEngine, Reporter
 from application.relay import relay
 from application.requests import run_definition
@@ -30,6 +31,10 @@ from domain.execution import (
 from infrastructure.clock import SystemClock
 from infrastructure.event_log.memory import MemoryEventLog
 from infrastructure.nats.memory import MemoryFeed, MemoryWorkQueue
+from infrastructure.open_work import candidates
+from projections.open_steps import OPEN_STEPS
+from projections.projection import facts_of
+from tests.projections.oracle import PlainRows
 
 ME = Context(actor="user:me")
 
@@ -74,7 +79,7 @@ class House:
     async def state(self, execution_id: str) -> Execution:
         return await self.commands.state_of(EXECUTION, execution_id)
 
-    async def open_steps(self) -> tuple[int, Sequence[OpenStep]]:
+    async def open_work(self) -> OpenWork:
         """What the read tables would say."""
         steps = []
         for execution_id in self.executions:
@@ -91,7 +96,14 @@ class House:
                 for name, step in state.steps.items()
                 if state.is_open and (step.status.is_active or step.lease)
             ]
-        return await self.log.head(), steps
+        return OpenWork(await self.log.head(), steps, await self.candidates())
+
+    async def candidates(self) -> list[Candidate]:
+        rows = PlainRows()
+        for fact in facts_of(await self.log.read_all(0, 1_000_000)):
+            if fact.category in OPEN_STEPS.categories:
+                OPEN_STEPS.fold(rows, fact)
+        return [each for row in rows.tables.get("open_steps", {}).values() for each in candidates(row)]
 
     async def announce(self, execution_id: str, order: Order) -> None:
         for runner in self.runners:
@@ -102,7 +114,7 @@ class House:
             self.feed,
             self.queue,
             self.commands,
-            self.open_steps,
+            self.open_work,
             self.announce,
             runners_are_gone=runners_are_gone,
         )

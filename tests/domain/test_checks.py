@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from domain import graph
 from domain.catalog import Catalog, Model, Tool
 from domain.checks import definition_faults, pointer
-from domain.definition import Agent, Crew, Definition, Step, Task, execution_name
+from domain.definition import Agent, Concurrency, Crew, Definition, Step, Task, execution_name
 from tests.domain.examples import blog, diamond
 
 CATALOG = Catalog(
@@ -133,3 +133,8 @@ def test_the_last_node_is_one_that_nothing_follows() -> None:
     assert graph.last_of(links, "abc") == "c"
     assert graph.last_of(links, "ab") == "b"
     assert graph.last_of(links, "") is None
+
+
+def test_a_concurrency_key_is_made_of_inputs() -> None:
+    assert found(blog(concurrency=Concurrency(limit=1, key="{topic}"))) == {}
+    assert found(blog(concurrency=Concurrency(limit=1, key="{customer}"))).keys() == {"/concurrency/key"}

@@ -23,7 +23,12 @@ from domain.execution.state import Execution, StepStatus, evolve
 
 
 def after_step(state: Execution) -> tuple[ExecutionEvents, ...]:
-    """Everything that follows now, to the execution's end when no step is left. O(steps * depth)."""
+    """Everything that follows now, to the execution's end when no step is left; nothing while it is held.
+
+    O(steps * depth).
+    """
+    if state.is_held:
+        return ()
     events: list[ExecutionEvents] = []
     routers, found = routers_of(state.definition), True
     while found and state.is_open:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from domain.errors import Rejected
 from domain.execution.commands import RequestExecution
 from domain.execution.events import ExecutionEvents, ExecutionRequested
-from domain.execution.rules.order import after_step
+from domain.execution.rules.placing import go_on
 from domain.execution.state import Execution, evolve
 
 
@@ -21,8 +21,10 @@ def request(state: Execution, command: RequestExecution) -> tuple[ExecutionEvent
         workflow_id=command.workflow_id,
         workflow_version=command.workflow_version,
         forked_from=command.forked_from,
+        queue=command.definition.queue if command.queue is None else command.queue,
+        priority=command.definition.priority if command.priority is None else command.priority,
     )
     begun = evolve(state, requested)
     for event in command.taken_over:
         begun = evolve(begun, event)
-    return (requested, *command.taken_over, *after_step(begun))
+    return (requested, *command.taken_over, *go_on(begun))
