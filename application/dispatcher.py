@@ -133,7 +133,8 @@ class Dispatcher:
 
     async def _dispatch(self, recorded: Recorded) -> None:
         if recorded.tag == SCHEDULED:
-            await self._queue.enqueue(work_of(recorded))
+            if not is_delayed(recorded):
+                await self._queue.enqueue(work_of(recorded))
         elif recorded.tag in ENDED:
             await self._announce(recorded.entity_id, "stop")
         elif recorded.tag == PAUSED:
@@ -164,6 +165,12 @@ class Dispatcher:
             execution_id=step.execution_id, step=step.step, turn=step.turn, reason="its runner is gone"
         )
         await self._commands.handle(command, Context(actor="system:dispatcher", tenant=step.tenant))
+
+
+def is_delayed(recorded: Recorded) -> bool:
+    """Whether a timer will put the step into the queue; see `application.delays`."""
+    event = event_of(recorded)
+    return isinstance(event, StepScheduled) and event.delay_s > 0
 
 
 def work_of(recorded: Recorded) -> Work:

@@ -21,7 +21,7 @@ import structlog
 from application.ports import EventFeed
 from application.workflow_index import WorkflowIndex
 from domain.errors import KasalError, Unavailable
-from domain.execution import ExecutionCancelled, ExecutionCompleted, ExecutionFailed
+from domain.execution import ExecutionCancelled, ExecutionCompleted, ExecutionFailed, ExecutionTimedOut
 from domain.message import Recorded, tag_of
 
 log = structlog.get_logger()
@@ -32,7 +32,7 @@ PAGE = 500
 RETRY_S = 1.0
 
 TERMINAL_TAGS = frozenset(
-    tag_of(event) for event in (ExecutionCompleted, ExecutionFailed, ExecutionCancelled)
+    tag_of(event) for event in (ExecutionCompleted, ExecutionFailed, ExecutionCancelled, ExecutionTimedOut)
 )
 
 Form = Callable[[Recorded], bytes]

@@ -4,6 +4,7 @@ EventLog    memory, SQLite, PostgreSQL          infrastructure/event_log/ (in `l
 EventFeed   memory, JetStream                   infrastructure/nats/
 WorkQueue   memory, JetStream                   infrastructure/nats/
 CrewEngine  CrewAI, no-op (benchmarks, tests)   infrastructure/crew/
+Timers      memory, JetStream                   infrastructure/nats/ (the port is in `application.timers`)
 Clock       system, fixed (tests)               infrastructure/clock.py
 """
 

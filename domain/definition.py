@@ -79,10 +79,14 @@ class Task(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
 
 
 class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """Bounds of an execution. max_attempts: how often a step may be begun when runners die under it,
-    1..100."""
+    """Bounds of an execution.
+
+    max_attempts  how often a step may be begun when runners die under it, 1..100
+    timeout_s     how long it may be pending or running, in all; what it waits or is paused does not count
+    """
 
     max_attempts: Annotated[int, msgspec.Meta(ge=1, le=100)] = 3
+    timeout_s: Annotated[int, msgspec.Meta(ge=1, le=31_536_000)] | None = None
 
 
 class Concurrency(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):

@@ -30,9 +30,9 @@ FilterWorkflow = Annotated[
 ]
 
 NAMED_OTHERWISE = {
-    Status.PENDING: ("execution.requested",),
+    Status.PENDING: ("execution.requested", "execution.resumed"),
     Status.RUNNING: ("execution.step_started",),
-    "WAITING": ("execution.step_suspended",),
+    Status.WAITING: ("execution.step_suspended",),
 }
 """Events that bring a status and are not called as it is (`execution.failed` brings FAILED)."""
 

@@ -1,41 +1,88 @@
-"""What is not finished, read off the read tables for the dispatcher.
+"""What is not finished, read off the read tables for the dispatcher and its timers.
 
-Called by `wiring`. Its one rule: the position is read first, so what is newer than it is seen in the feed.
+Called by `dispatching`. Its one rule: the position is read first, so what is newer than it is seen in the
+feed.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import datetime
+
 from application.admission import Candidate, Stage
+from application.delays import DelayedStep
 from application.dispatcher import OpenStep, OpenWork
+from application.ports import Clock, Work
+from application.timeouts import LimitedExecution
 from domain.slots import SlotRequest
+from projections import open_steps as rows
 from projections.database import ReadDatabase
-from projections.open_steps import NAME, OpenExecution, open_slots, open_steps
 from projections.positions import position_of
 
 ALL_OPEN = 10_000_000
 """Every open execution: what the queue forgot must be found whole."""
 
 
-async def open_work(read_db: ReadDatabase) -> OpenWork:
-    position = await position_of(read_db, [NAME])
-    steps = [
-        OpenStep(
-            tenant=step.tenant,
-            execution_id=step.execution_id,
-            step=step.step,
-            turn=step.turn,
-            is_with_runner=step.is_with_runner,
-            is_queued=step.status != "waiting",
-            queue=step.queue,
-            priority=step.priority,
-        )
-        for step in await open_steps(read_db, limit=ALL_OPEN)
-    ]
-    slots = await open_slots(read_db)
-    return OpenWork(position, steps, [each for row in slots for each in candidates(row)])
+class OpenRows:
+    """The read tables' answers, as of now."""
+
+    def __init__(self, read_db: ReadDatabase, clock: Clock) -> None:
+        self._read_db = read_db
+        self._clock = clock
+
+    async def position(self) -> int:
+        return await position_of(self._read_db, [rows.NAME])
+
+    async def open_work(self) -> OpenWork:
+        position, now = await self.position(), self._clock.now()
+        steps = [
+            OpenStep(
+                tenant=step.tenant,
+                execution_id=step.execution_id,
+                step=step.step,
+                turn=step.turn,
+                is_with_runner=step.is_with_runner,
+                is_queued=step.status != "waiting" and not is_delayed(step, now),
+                queue=step.queue,
+                priority=step.priority,
+            )
+            for step in await self._steps()
+        ]
+        slots = await rows.open_slots(self._read_db)
+        return OpenWork(position, steps, [each for row in slots for each in candidates(row)])
+
+    async def delayed_steps(self) -> Sequence[DelayedStep]:
+        now = self._clock.now()
+        return [
+            DelayedStep(work_of(step), datetime.fromisoformat(step.not_before))
+            for step in await self._steps()
+            if step.not_before and is_delayed(step, now)
+        ]
+
+    async def limited_executions(self) -> Sequence[LimitedExecution]:
+        executions = await rows.limited_executions(self._read_db)
+        return [LimitedExecution(each.tenant, each.execution_id) for each in executions]
+
+    async def _steps(self) -> list[rows.OpenStep]:
+        return await rows.open_steps(self._read_db, limit=ALL_OPEN)
 
 
-def candidates(row: OpenExecution) -> list[Candidate]:
+def is_delayed(step: rows.OpenStep, now: datetime) -> bool:
+    return step.not_before is not None and datetime.fromisoformat(step.not_before) > now
+
+
+def work_of(step: rows.OpenStep) -> Work:
+    return Work(
+        execution_id=step.execution_id,
+        step=step.step,
+        turn=step.turn,
+        queue=step.queue,
+        priority=step.priority,
+        tenant=step.tenant,
+    )
+
+
+def candidates(row: rows.OpenExecution) -> list[Candidate]:
     """At most one."""
     if (slot := row.slot) is None:
         return []

@@ -20,7 +20,6 @@ from application.audit.proofs import Audit
 from application.audit.verifying import Verified, verify_log
 from application.channel import CommandChannel
 from application.commands import CommandHandler
-from application.dispatcher import Dispatcher, OpenWork, Order
 from application.log_feed import LogFeed
 from application.ports import CrewEngine, EventLog
 from application.relay import relay
@@ -28,6 +27,7 @@ from domain.catalog import Tool
 from domain.errors import Invalid, LogUnavailable, Unavailable
 from infrastructure import auditing
 from infrastructure.clock import SystemClock
+from infrastructure.dispatching import dispatch
 from infrastructure.event_log.opening import open_audit_store, open_event_log
 from infrastructure.event_log.schema import migrate, schema_state
 from infrastructure.nats.accounts import READER_URL, write_secret
@@ -37,10 +37,9 @@ from infrastructure.nats.feed import JetStreamFeed
 from infrastructure.nats.late import LateFeed
 from infrastructure.nats.requests import serve
 from infrastructure.nats.server import NatsServer, keep_running, start_nats_server
-from infrastructure.nats.signals import listening, signal
-from infrastructure.nats.subjects import COMMANDS, control_subject, tokens_subject
+from infrastructure.nats.signals import listening
+from infrastructure.nats.subjects import COMMANDS, tokens_subject
 from infrastructure.nats.work import JetStreamWorkQueue
-from infrastructure.open_work import open_work
 from infrastructure.running import Engine, Line, load_engine, run_alone, run_steps
 from infrastructure.settings import Settings
 from infrastructure.tools import discover
@@ -172,23 +171,17 @@ class Installation:
         await project(ALL, log, feed, await self.read())
 
     async def dispatch(self, *, follow_log: bool = False, runners_are_gone: bool = False) -> None:
-        connection, read_db = await self.nats(), await self.read()
-
-        async def announce(execution_id: str, order: Order) -> None:
-            await signal(connection, control_subject(execution_id), order.encode())
-
-        async def find_open() -> OpenWork:
-            return await open_work(read_db)
-
-        dispatcher = Dispatcher(
-            LogFeed(await self.log()) if follow_log else self.feed(),
-            await self.queue(),
+        log = await self.log()
+        await dispatch(
+            await self.nats(),
+            await self.read(),
+            log,
             await self.commands(),
-            find_open,
-            announce,
+            await self.queue(),
+            self.clock,
+            lambda: LogFeed(log) if follow_log else self.feed(),
             runners_are_gone=runners_are_gone,
         )
-        await dispatcher.run()
 
     async def serve_runners(self) -> None:
         """Answer the command channel; on cancellation, what was taken."""

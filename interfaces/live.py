@@ -22,6 +22,7 @@ TERMINAL = {
     "execution.completed": "COMPLETED",
     "execution.failed": "FAILED",
     "execution.cancelled": "CANCELLED",
+    "execution.timed_out": "TIMED_OUT",
 }
 TAIL_LENGTH = 400
 
@@ -80,6 +81,13 @@ class Picture:
                 self.status, self.runner = "RUNNING", data["runner"]
                 self.tasks.clear()
                 return f"step {data['step']} on {data['runner']}, attempt {data['attempt']}"
+            case "execution.step_suspended":
+                self.status = "WAITING"
+                wait: dict[str, str] = data["wait"]
+                return f"step {data['step']} waits: {wait['kind']} {wait.get('message', '')}".rstrip()
+            case "execution.paused" | "execution.resumed":
+                self.status = "PAUSED" if tag == "execution.paused" else "PENDING"
+                return f"{self.status.lower()} by {tag}"
             case _ if tag in TERMINAL:
                 return self._end(tag, data)
             case _ if tag.startswith("execution.task_"):

@@ -29,15 +29,19 @@ from domain.execution import (
 )
 from domain.slots import SlotsGranted, SlotsRequested, SlotsReturned
 from projections.database.shape import ReadDatabase
-from projections.projection import Fact, Projection, Rows, tags, timestamp
+from projections.projection import Fact, Projection, Rows, later, tags, timestamp
 from projections.tables import ReadTable, doc, key, text
 
 NAME = "open_steps"
 
 
 class OpenStep(msgspec.Struct, kw_only=True):
-    """status: scheduled or running; waiting (suspended or paused) only while `is_draining`: its attempt was
-    told to let go and has not yet. since: when it became so."""
+    """
+    status      scheduled or running; waiting (suspended or paused) only while `is_draining`: its attempt was
+                told to let go and has not yet
+    since       when it became so
+    not_before  of one that is scheduled with a delay
+    """
 
     execution_id: str
     tenant: str
@@ -50,6 +54,7 @@ class OpenStep(msgspec.Struct, kw_only=True):
     runner: str | None = None
     since: str
     is_draining: bool = False
+    not_before: str | None = None
 
     @property
     def is_with_runner(self) -> bool:
@@ -68,12 +73,16 @@ class Slot(msgspec.Struct, kw_only=True):
 
 
 class OpenExecution(msgspec.Struct):
-    """An execution that has not ended, or still has a slot to return; and its open steps."""
+    """An execution that has not ended, or still has a slot to return; and its open steps.
+
+    timeout_s  the limit of its time, if any
+    """
 
     execution_id: str
     tenant: str
     steps: dict[str, OpenStep]
     slot: Slot | None = None
+    timeout_s: int | None = None
 
     @property
     def slots_id(self) -> str | None:
@@ -126,8 +135,9 @@ def fold(rows: Rows, fact: Fact) -> None:
     if fact.tag not in READ:
         return
     match fact.event:
-        case ExecutionRequested():
-            rows.put(OPEN, OpenExecution(fact.entity_id, fact.tenant, {}))
+        case ExecutionRequested(definition=document):
+            limit_s = document.limits.timeout_s
+            rows.put(OPEN, OpenExecution(fact.entity_id, fact.tenant, {}, timeout_s=limit_s))
         case StepScheduled() | StepStarted() as event:
             steps = rows.change(OPEN, fact.entity_id).steps
             steps[event.step] = open_step(event, fact, steps.get(event.step))
@@ -223,10 +233,13 @@ def open_step(event: StepScheduled | StepStarted, fact: Fact, before: OpenStep |
         runner=started.runner if started else None,
         since=fact.at,
         is_draining=started is None and before is not None and before.is_draining,
+        not_before=later(fact.at, event.delay_s)
+        if isinstance(event, StepScheduled) and event.delay_s
+        else None,
     )
 
 
-OPEN_STEPS = Projection(NAME, 3, (OPEN,), fold, ("execution", "slots"))
+OPEN_STEPS = Projection(NAME, 4, (OPEN,), fold, ("execution", "slots"))
 
 
 async def open_steps(
@@ -251,6 +264,12 @@ async def open_slots(read_db: ReadDatabase) -> list[OpenExecution]:
     """Every execution that asks for a slot, has one, or has one to return."""
     rows = await read_db.fetch("SELECT doc FROM open_steps WHERE slots_id IS NOT NULL", {})
     return [_decode(row[0]) for row in rows]
+
+
+async def limited_executions(read_db: ReadDatabase) -> list[OpenExecution]:
+    """Every open execution, of all tenants, whose time is limited."""
+    rows = await read_db.fetch("SELECT doc FROM open_steps")
+    return [execution for row in rows if (execution := _decode(row[0])).timeout_s is not None]
 
 
 _decode = msgspec.json.Decoder(OpenExecution).decode

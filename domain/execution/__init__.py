@@ -35,6 +35,7 @@ from domain.execution.commands import (
     ResumeExecution,
     SendSignal,
     StartStep,
+    TimeOutExecution,
 )
 from domain.execution.decide import decide
 from domain.execution.events import (
@@ -86,6 +87,7 @@ EXECUTION = Aggregate(
         ResumeExecution,
         DecideApproval,
         SendSignal,
+        TimeOutExecution,
     ),
     events=(
         ExecutionRequested,
@@ -185,6 +187,7 @@ __all__ = [
     "TaskOutput",
     "TaskReused",
     "TaskStarted",
+    "TimeOutExecution",
     "ToolCallCompleted",
     "ToolCallFailed",
     "ToolCallStarted",

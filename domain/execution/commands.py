@@ -100,6 +100,12 @@ class ResumeExecution(ExecutionCommand, frozen=True, tag="ResumeExecution"):
     """From a person or a system: go on where it was paused."""
 
 
+class TimeOutExecution(ExecutionCommand, frozen=True, tag="TimeOutExecution"):
+    """From a timer. spent_s: how long the execution was pending or running, as its events say."""
+
+    spent_s: float
+
+
 class DecideApproval(ExecutionCommand, frozen=True, tag="DecideApproval"):
     """From a person, on what was shown. Already checked: edits, against the schemas of their tasks.
 
@@ -136,4 +142,5 @@ ExecutionCommands: TypeAlias = (
     | ResumeExecution
     | DecideApproval
     | SendSignal
+    | TimeOutExecution
 )

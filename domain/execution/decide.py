@@ -16,11 +16,12 @@ from domain.execution.commands import (
     ResumeExecution,
     SendSignal,
     StartStep,
+    TimeOutExecution,
 )
 from domain.execution.events import ExecutionEvents
 from domain.execution.rules.approving import decide_approval
 from domain.execution.rules.claiming import reschedule_step, start_step
-from domain.execution.rules.ending import cancel
+from domain.execution.rules.ending import cancel, time_out
 from domain.execution.rules.pausing import pause, resume
 from domain.execution.rules.placing import admit, placed
 from domain.execution.rules.reporting import record_progress
@@ -55,5 +56,7 @@ def decided(state: Execution, command: ExecutionCommands) -> tuple[ExecutionEven
             return pause(state, command)
         case ResumeExecution():
             return resume(state, command)
+        case TimeOutExecution():
+            return time_out(state, command)
         case _:
             assert_never(command)

@@ -17,6 +17,12 @@ EVENTS = "KASAL_EVENTS"
 WORK = "KASAL_STEPS"
 """The stream that holds what runners are to do."""
 
+TIMERS = "KASAL_TIMERS"
+"""The stream that holds what is to be done at a time."""
+
+TIMERS_RING = "kasal.timers-ring"
+"""Where the server says that a timer is due."""
+
 COMMANDS = "kasal.commands"
 """Where runners send their commands as requests."""
 
@@ -63,6 +69,12 @@ def work_subject(work: Work) -> str:
 def work_filter(queue: str, priority: int) -> str:
     """All the work of one priority in one queue."""
     return f"kasal.steps.{token(queue)}.{priority}.>"
+
+
+def timer_subject(which: str, kind: str, key: str) -> str:
+    """`kasal.timers.set.<kind>.<key>` until it is due, `kasal.timers.due.<kind>.<key>` then; `*` is any."""
+    names = (part if part == "*" else token(part) for part in (kind, key))
+    return f"kasal.timers.{which}." + ".".join(names)
 
 
 def control_subject(execution_id: str) -> str:

@@ -1,4 +1,4 @@
-"""Executions, the commands: start, cancel, and the name that a start would give."""
+"""Executions: start one, and the name that a start would give. What can be done to one: `life.py`."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ from typing import Annotated, Any, TypeVar
 
 import msgspec
 from litestar import post
-from litestar.params import FromPath
 
 from application.requests import Place, inline_definition, run_definition, run_workflow, saved_definition
 from application.states import Preparation
 from domain.definition import Json, execution_name
 from domain.errors import Fault, Invalid
-from domain.execution import CancelExecution, Execution, Status
+from domain.execution import Status
 from domain.message import Aggregate, Recorded
 from domain.terms import Name, Priority
 from interfaces.http.answers import Accepted, Answer, json_answer
@@ -78,12 +77,6 @@ class GeneratedName(msgspec.Struct, frozen=True):
     """Deterministic, at most 100 characters."""
 
     name: str
-
-
-class Reason(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Why, for the history."""
-
-    reason: Annotated[str, msgspec.Meta(max_length=2_000)] = ""
 
 
 @post(
@@ -176,29 +169,3 @@ class FreshReads:
 
     async def events(self, stream: str) -> Sequence[Recorded]:
         return await self._commands.events(stream)
-
-
-@post(
-    "/v1/executions/{execution_id:str}/cancel",
-    opt=operation(
-        "cancel_execution",
-        "Stop an execution",
-        tag=TAG,
-        body=Reason,
-        is_body_optional=True,
-        examples={"reason": {"reason": "The customer has withdrawn"}},
-        answer={202: Accepted},
-        problems=(*COMMAND_PROBLEMS, *BODY_PROBLEMS, "not_found", "precondition_failed", "key_reused"),
-        headers=(*COMMAND_HEADERS, "If-Match"),
-        gives=COMMAND_GIVES,
-    ),
-)
-async def cancel(request: ApiRequest, execution_id: FromPath[str]) -> Answer:
-    """Its runner hears of it within a second. One that is cancelled already stays so; one that has ended
-    otherwise refuses (409)."""
-    wanted = await read_json(request, Reason, is_optional=True)
-    wish = CancelExecution(execution_id=checked_id("execution", execution_id), reason=wanted.reason)
-    outcome = await command(request, wish, canonical(wanted), stream=wish.stream)
-    state = outcome.state
-    status = state.status if isinstance(state, Execution) else Status.CANCELLED
-    return await answer(request, outcome, projections=PROJECTIONS, execution_status=status)

@@ -28,6 +28,7 @@ def test_statuses_name_the_events_that_bring_them() -> None:
     statuses = (Status.PENDING, Status.RUNNING, Status.FAILED)
     assert wanted(statuses=statuses) == {
         "execution.requested",
+        "execution.resumed",
         "execution.step_started",
         "execution.failed",
     }

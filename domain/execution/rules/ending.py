@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from domain.execution.commands import CancelExecution
-from domain.execution.events import ExecutionCancelled, ExecutionEvents
+from domain.execution.commands import CancelExecution, TimeOutExecution
+from domain.execution.events import ExecutionCancelled, ExecutionEvents, ExecutionTimedOut
 from domain.execution.rules.checks import check_open
 from domain.execution.state import Execution, Status
 
@@ -13,3 +13,13 @@ def cancel(state: Execution, command: CancelExecution) -> tuple[ExecutionEvents,
         return ()
     check_open(state, command)
     return (ExecutionCancelled(reason=command.reason),)
+
+
+def time_out(state: Execution, command: TimeOutExecution) -> tuple[ExecutionEvents, ...]:
+    """Nothing where the time is not over, or does not count: timers ring late, and twice."""
+    if state.status not in (Status.PENDING, Status.RUNNING):
+        return ()
+    limit_s = state.definition.limits.timeout_s
+    if limit_s is None or command.spent_s < limit_s:
+        return ()
+    return (ExecutionTimedOut(timeout_s=limit_s),)

@@ -1,0 +1,52 @@
+"""What a dispatcher is made of: the hand-over of work, and the timers, over the same feed and read tables.
+
+Called by `wiring`, for `kasal dispatcher` and `kasal up`. Its one rule: what the loops need of the read
+tables is asked here, so that they know none of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from application.commands import CommandHandler
+from application.delays import StepDelays
+from application.dispatcher import Dispatcher, Feed, Order
+from application.ports import Clock, EventLog, WorkQueue
+from application.timeouts import Timeouts
+from application.timers import Alarms
+from infrastructure.nats.connection import Connection
+from infrastructure.nats.signals import signal
+from infrastructure.nats.subjects import control_subject
+from infrastructure.nats.timers import JetStreamTimers
+from infrastructure.open_work import OpenRows
+from projections.database import ReadDatabase
+
+
+async def dispatch(
+    connection: Connection,
+    read_db: ReadDatabase,
+    log: EventLog,
+    commands: CommandHandler,
+    queue: WorkQueue,
+    clock: Clock,
+    new_feed: Callable[[], Feed],
+    *,
+    runners_are_gone: bool,
+) -> None:
+    """Both loops, until they are cancelled."""
+    table, timers = OpenRows(read_db, clock), JetStreamTimers(connection)
+
+    async def announce(execution_id: str, order: Order) -> None:
+        await signal(connection, control_subject(execution_id), order.encode())
+
+    dispatcher = Dispatcher(
+        new_feed(), queue, commands, table.open_work, announce, runners_are_gone=runners_are_gone
+    )
+    kinds = (
+        StepDelays(timers, queue, table.delayed_steps),
+        Timeouts(timers, log, commands, clock, table.limited_executions),
+    )
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(dispatcher.run())
+        tasks.create_task(Alarms(new_feed(), timers, kinds, table.position).run())

@@ -1,0 +1,111 @@
+"""What can be done to an execution while it is there: cancel, pause, resume.
+
+Its one rule: each route is one command; saying it twice changes nothing more.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+from litestar import post
+from litestar.params import FromPath
+
+from domain.execution import CancelExecution, Execution, PauseExecution, ResumeExecution, Status
+from interfaces.http.answers import Accepted, Answer
+from interfaces.http.bodies import read_json
+from interfaces.http.commanding import answer, canonical, command
+from interfaces.http.executions import PROJECTIONS, TAG
+from interfaces.http.identifiers import checked_id
+from interfaces.http.operation import (
+    BODY_PROBLEMS,
+    COMMAND_GIVES,
+    COMMAND_HEADERS,
+    COMMAND_PROBLEMS,
+    operation,
+)
+from interfaces.http.request import ApiRequest
+
+
+class Reason(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Why, for the history."""
+
+    reason: Annotated[str, msgspec.Meta(max_length=2_000)] = ""
+
+
+class Nothing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """No fields."""
+
+
+def act(id: str, summary: str, **rest: Any) -> dict[str, Any]:
+    """The `opt` of a route that changes an execution."""
+    return operation(
+        id,
+        summary,
+        tag=TAG,
+        is_body_optional=True,
+        answer={202: Accepted},
+        problems=(*COMMAND_PROBLEMS, *BODY_PROBLEMS, "not_found", "precondition_failed", "key_reused"),
+        headers=(*COMMAND_HEADERS, "If-Match"),
+        gives=COMMAND_GIVES,
+        **rest,
+    )
+
+
+async def acted(
+    request: ApiRequest,
+    wish: CancelExecution | PauseExecution | ResumeExecution,
+    wanted: Reason | Nothing,
+    then: Status,
+) -> Answer:
+    """The answer to a wish. then: the status that it brought, for a repeat whose state is past."""
+    outcome = await command(request, wish, canonical(wanted), stream=wish.stream)
+    state = outcome.state
+    status = state.status if isinstance(state, Execution) else then
+    return await answer(request, outcome, projections=PROJECTIONS, execution_status=status)
+
+
+@post(
+    "/v1/executions/{execution_id:str}/cancel",
+    opt=act(
+        "cancel_execution",
+        "Stop an execution",
+        body=Reason,
+        examples={"reason": {"reason": "The customer has withdrawn"}},
+    ),
+)
+async def cancel(request: ApiRequest, execution_id: FromPath[str]) -> Answer:
+    """Its runner hears of it within a second, whatever hangs there. One that is cancelled already stays so;
+    one that has ended otherwise refuses (409)."""
+    wanted = await read_json(request, Reason, is_optional=True)
+    wish = CancelExecution(execution_id=checked_id("execution", execution_id), reason=wanted.reason)
+    return await acted(request, wish, wanted, Status.CANCELLED)
+
+
+@post(
+    "/v1/executions/{execution_id:str}/pause",
+    opt=act(
+        "pause_execution",
+        "Begin nothing more until it is resumed",
+        body=Reason,
+        examples={"reason": {"reason": "The model is too expensive today"}},
+    ),
+)
+async def pause(request: ApiRequest, execution_id: FromPath[str]) -> Answer:
+    """Model and tool calls in flight come to their end and are recorded; no new one begins, and no process is
+    held. It lasts over restarts; the time does not count for `limits.timeout_s`."""
+    wanted = await read_json(request, Reason, is_optional=True)
+    wish = PauseExecution(execution_id=checked_id("execution", execution_id), reason=wanted.reason)
+    return await acted(request, wish, wanted, Status.PAUSED)
+
+
+@post(
+    "/v1/executions/{execution_id:str}/resume",
+    opt=act("resume_execution", "Go on where it was paused", body=Nothing, examples={"nothing": {}}),
+)
+async def resume(request: ApiRequest, execution_id: FromPath[str]) -> Answer:
+    """What is recorded is not done again. One that is not paused stays as it is; one that waits, for an
+    approval for example, refuses (409): what it waits for ends its wait."""
+    wanted = await read_json(request, Nothing, is_optional=True)
+    wish = ResumeExecution(execution_id=checked_id("execution", execution_id))
+    return await acted(request, wish, wanted, Status.PENDING)

@@ -1,0 +1,102 @@
+"""Timers over the whole way of an execution: its time is over, its step is put off, their store is lost."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from application.delays import DelayedStep, StepDelays
+from application.ports import Work
+from application.timeouts import LimitedExecution, Timeouts
+from application.timers import Alarms, Timer, TimerKind
+from domain.definition import Limits
+from domain.execution import PauseExecution, ResumeExecution, Status
+from infrastructure.clock import SystemClock
+from infrastructure.nats.memory_timers import MemoryTimers
+from tests.application.house import ME, House
+from tests.domain.examples import blog
+from tests.waiting import eventually
+
+
+class Watched(House):
+    """A house whose timers ring."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.timers = MemoryTimers()
+        self.timeouts = Timeouts(self.timers, self.log, self.commands, SystemClock(), self.limited)
+        self.delays = StepDelays(self.timers, self.queue, self.delayed)
+        self.put_off: list[DelayedStep] = []
+
+    async def limited(self) -> list[LimitedExecution]:
+        return [LimitedExecution("default", execution_id) for execution_id in self.executions]
+
+    async def delayed(self) -> list[DelayedStep]:
+        return self.put_off
+
+    def alarms(self) -> Alarms:
+        kinds: tuple[TimerKind, ...] = (self.timeouts, self.delays)
+        return Alarms(self.feed, self.timers, kinds, self.log.head)
+
+    async def status(self) -> Status | None:
+        return (await self.state("x")).status
+
+
+def limited(timeout_s: int):  # type: ignore[no-untyped-def]
+    return blog(limits=Limits(timeout_s=timeout_s))
+
+
+async def test_an_execution_times_out_when_it_was_pending_for_too_long() -> None:
+    house = Watched()
+    async with house.running(house.alarms().run()):
+        await house.start("x", limited(1), topic="tea")
+        await eventually(lambda: is_timed_out(house))
+
+
+async def is_timed_out(house: Watched) -> bool:
+    return await house.status() is Status.TIMED_OUT
+
+
+async def test_time_that_is_spent_paused_does_not_count() -> None:
+    house = Watched()
+    await house.start("x", limited(1), topic="tea")
+    await house.commands.handle(PauseExecution(execution_id="x"), ME)
+    late = Timer(kind="timeout", key="x", due=datetime.now(UTC))
+    async with house.running(house.alarms().run()):
+        await eventually(lambda: house.timers.held)
+        await eventually(lambda: house.timers.held["timeout", "x"].due > datetime.now(UTC))
+        await house.timeouts.rings(late)
+        assert await house.status() is Status.PAUSED
+        await house.commands.handle(ResumeExecution(execution_id="x"), ME)
+        await eventually(lambda: is_timed_out(house))
+
+
+async def test_a_timer_that_rings_twice_or_for_what_has_ended_changes_nothing() -> None:
+    house = Watched()
+    await house.start("x", limited(3600), topic="tea")
+    late = Timer(kind="timeout", key="x", due=datetime.now(UTC))
+    for _ in range(2):
+        await house.timeouts.rings(late)
+    assert await house.status() is Status.PENDING
+    await house.timeouts.rings(Timer(kind="timeout", key="never was", due=datetime.now(UTC)))
+
+
+async def test_a_store_that_lost_its_timers_gets_them_again() -> None:
+    house = Watched()
+    house.put_off = [DelayedStep(Work(execution_id="y", step="crew", turn=2), datetime.now(UTC))]
+    await house.start("x", limited(3600), topic="tea")
+    async with house.running(house.alarms().run()):
+        await eventually(lambda: ("timeout", "x") in house.timers.held)
+        await eventually(lambda: bool(house.queue.held))
+        await house.timers.lose()
+        await eventually(lambda: ("timeout", "x") in house.timers.held)
+
+
+async def test_a_step_that_is_put_off_is_queued_when_its_time_comes_and_only_once() -> None:
+    house = Watched()
+    work = Work(execution_id="y", step="crew", turn=2)
+    house.put_off = [DelayedStep(work, datetime.now(UTC) + timedelta(seconds=0.3))]
+    async with house.running(house.alarms().run()):
+        await eventually(lambda: bool(house.queue.held))
+        assert datetime.now(UTC) >= house.put_off[0].not_before
+        assert [held.work for held in house.queue.held.values()] == [work]
+        await eventually(lambda: not house.timers.held)

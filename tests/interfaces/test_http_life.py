@@ -1,0 +1,64 @@
+"""What can be done to an execution over HTTP: pause, resume, cancel."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.interfaces.stack import Stack
+
+
+async def act(stack: Stack, execution_id: str, what: str, body: object = None, **headers: str) -> Any:
+    names = {name.replace("_", "-"): value for name, value in headers.items()}
+    return await stack.client.post(
+        f"/v1/executions/{execution_id}/{what}", json=body, headers={"Prefer": "wait=10", **names}
+    )
+
+
+async def test_a_pause_and_its_end_are_answered_and_shown(stack: Stack) -> None:
+    started = await stack.execution()
+    paused = await act(stack, started["id"], "pause", {"reason": "lunch"})
+    assert (paused.status_code, paused.json()["status"]) == (202, "PAUSED")
+    assert (await act(stack, started["id"], "pause")).json() == paused.json()
+    shown = (await stack.client.get(f"/v1/executions/{started['id']}")).json()
+    assert (shown["status"], shown["reason"]) == ("PAUSED", "lunch")
+    listed = (await stack.client.get("/v1/executions?status=PAUSED")).json()["items"]
+    assert [item["id"] for item in listed] == [started["id"]]
+    resumed = await act(stack, started["id"], "resume")
+    assert (resumed.status_code, resumed.json()["status"]) == (202, "PENDING")
+    assert (await act(stack, started["id"], "resume")).json() == resumed.json()
+
+
+async def test_an_ended_execution_refuses_a_pause_and_a_resume(stack: Stack) -> None:
+    started = await stack.execution()
+    await act(stack, started["id"], "cancel")
+    for what in ("pause", "resume"):
+        refused = await act(stack, started["id"], what)
+        assert (refused.status_code, refused.json()["code"]) == (409, "rejected")
+        assert "while cancelled" in refused.json()["detail"]
+
+
+async def test_a_pause_at_another_version_is_refused(stack: Stack) -> None:
+    started = await stack.execution()
+    refused = await act(stack, started["id"], "pause", If_Match='"v9"')
+    assert (refused.status_code, refused.json()["code"]) == (412, "precondition_failed")
+
+
+async def test_a_repeat_by_its_key_is_answered_as_the_first_time(stack: Stack) -> None:
+    started = await stack.execution()
+    first = await act(stack, started["id"], "pause", Idempotency_Key="once")
+    await act(stack, started["id"], "resume")
+    again = await act(stack, started["id"], "pause", Idempotency_Key="once")
+    assert again.json() == first.json()
+    assert again.headers["idempotency-replayed"] == "true"
+
+
+async def test_what_is_not_there_can_not_be_paused(stack: Stack) -> None:
+    missing = await act(stack, "0190aaaa-0000-7000-8000-000000000000", "pause")
+    assert (missing.status_code, missing.json()["code"]) == (404, "not_found")
+
+
+async def test_a_field_that_is_not_there_is_refused_by_its_name(stack: Stack) -> None:
+    started = await stack.execution()
+    refused = await act(stack, started["id"], "resume", {"reason": "x"})
+    assert refused.status_code == 422
+    assert "reason" in refused.text
