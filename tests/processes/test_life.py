@@ -1,0 +1,131 @@
+"""Pauses, timers and their ends in real processes, over SIGKILL of everything."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.model_server import ModelServer, Turn, model_server
+from tests.processes.stack import BLOG, Process, Up, get, post, wait_for_end
+
+
+@pytest.fixture
+def ended() -> Iterator[list[Process]]:
+    """Processes of a test; whatever still runs is killed afterwards."""
+    started: list[Process] = []
+    yield started
+    for process in started:
+        process.end()
+
+
+def wait_for(up: Up, execution_id: str, status: str, timeout_s: float = 60) -> dict[str, Any]:
+    """The execution as soon as it has a status."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        execution = get(up.client, f"/v1/executions/{execution_id}")
+        if execution["status"] == status:
+            return execution
+        assert time.monotonic() < deadline, f"{execution['status']} instead of {status}"
+        time.sleep(0.03)
+
+
+def definition(**limits: int) -> dict[str, Any]:
+    task = {"description": "Say {what}", "expected_output": "a word", "agent": "speaker"}
+    return {
+        "name": "Speak",
+        "inputs": {"what": {"type": "string"}},
+        "agents": {
+            "speaker": {"role": "Speaker", "goal": "Speak", "backstory": "Plain", "model": "openai/scripted"}
+        },
+        "tasks": {"first": task, "second": {**task, "description": "Say more of {what}"}},
+        "limits": limits,
+    }
+
+
+def speak(up: Up, **limits: int) -> str:
+    body = {"definition": definition(**limits), "inputs": {"what": "tea"}}
+    return str(post(up.client, "/v1/executions", body)["id"])
+
+
+def test_the_time_of_an_execution_ends_though_everything_was_killed_meanwhile(
+    tmp_path: Path, ended: list[Process]
+) -> None:
+    ended.append(first := Up(tmp_path / "d", "--runners", "0"))
+    limited = post(
+        first.client, "/v1/executions", {"definition": definition(timeout_s=3), "inputs": {"what": "x"}}
+    )
+    free = post(first.client, "/v1/executions", BLOG)
+    paused = post(
+        first.client, "/v1/executions", {"definition": definition(timeout_s=3), "inputs": {"what": "x"}}
+    )
+    post(first.client, f"/v1/executions/{paused}/pause")
+    first.kill()
+    ended.append(second := Up(tmp_path / "d", "--runners", "0"))
+    execution = wait_for(second, limited["id"], "TIMED_OUT")
+    assert "limit of 3 s" in execution["error"]
+    assert get(second.client, f"/v1/executions/{free}")["status"] == "PENDING"
+    assert get(second.client, f"/v1/executions/{paused}")["status"] == "PAUSED"
+    post(second.client, f"/v1/executions/{paused}/resume")
+    wait_for(second, paused["id"], "TIMED_OUT")
+
+
+@pytest.fixture
+def model() -> Iterator[ModelServer]:
+    with model_server() as server:
+        yield server
+
+
+def scripted(model: ModelServer) -> dict[str, str]:
+    return {"OPENAI_API_BASE": model.url, "OPENAI_API_KEY": "sk-test"}
+
+
+def wait_until(claim: Any, timeout_s: float = 60) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not claim():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_a_paused_execution_outlives_everything_and_pays_for_no_call_twice(
+    tmp_path: Path, ended: list[Process], model: ModelServer
+) -> None:
+    model.script(Turn(text="Tea.", delay_s=1.0), Turn(text="More tea."))
+    ended.append(first := Up(tmp_path / "d", **scripted(model)))
+    execution_id = speak(first)
+    wait_until(lambda: model.requests)
+    assert post(first.client, f"/v1/executions/{execution_id}/pause")["status"] == "PAUSED"
+    wait_until(lambda: "execution.step_released" in types(first, execution_id))
+    first.kill()
+    ended.append(second := Up(tmp_path / "d", **scripted(model)))
+    assert get(second.client, f"/v1/executions/{execution_id}")["status"] == "PAUSED"
+    assert len(model.requests) == 1
+    post(second.client, f"/v1/executions/{execution_id}/resume")
+    execution = wait_for(second, execution_id, "COMPLETED")
+    assert execution["output"]["text"] == "More tea."
+    assert len(model.requests) == 2
+
+
+def types(up: Up, execution_id: str) -> list[str]:
+    items = get(up.client, f"/v1/executions/{execution_id}/history?limit=200")["items"]
+    return [item["type"] for item in items]
+
+
+def test_a_cancelled_execution_lets_go_of_its_runner_within_a_second_though_the_model_hangs(
+    tmp_path: Path, ended: list[Process], model: ModelServer
+) -> None:
+    model.script(Turn(hangs=True), Turn(text="Tea."), Turn(text="More tea."))
+    ended.append(up := Up(tmp_path / "d", KASAL_CONCURRENCY="1", **scripted(model)))
+    hanging = speak(up)
+    wait_until(lambda: model.requests)
+    free = speak(up)
+    begun = time.monotonic()
+    post(up.client, f"/v1/executions/{hanging}/cancel")
+    wait_until(lambda: len(model.requests) > 1)
+    taken_s = time.monotonic() - begun
+    assert wait_for_end(up.client, free)["status"] == "COMPLETED"
+    assert get(up.client, f"/v1/executions/{hanging}")["status"] == "CANCELLED"
+    assert taken_s < 5  # a second on a machine that does nothing else
