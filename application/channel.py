@@ -23,6 +23,8 @@ from domain.execution import (
     RecordProgress,
     StartStep,
     Status,
+    StepCompleted,
+    StepFailed,
     StepStatus,
     TaskOutput,
     refused_beginnings,
@@ -170,6 +172,8 @@ class CommandChannel:
         if missing := await self._contents.missing(request.tenant, report.stream, elsewhere):
             return Reply(missing=missing)
         execution = state_after(await self._commands.handle(report, context_of(request)))
+        if not execution.is_open and not isinstance(report.entries[-1], StepCompleted | StepFailed):
+            return Reply(refused=f"the execution has ended: {execution.status}", is_over=True)
         return Reply(is_draining=refused_beginnings(execution, report))
 
     async def _read_journal(self, asked: ReadJournal) -> Reply:

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from domain.limits import Budget
 from domain.steps import Approval, Crew, Join, Route, Router, Signal, Step
 from domain.terms import PLACEHOLDER, CallsPerMinute, Json, JsonSchema, ModelName, Name, Priority, Text, Title
 
@@ -78,15 +79,23 @@ class Task(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
     guardrail: Guardrail | None = None
 
 
-class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """Bounds of an execution.
+class Limits(Budget, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Bounds of an execution, its budget among them.
 
     max_attempts  how often a step may be begun when runners die under it, 1..100
     timeout_s     how long it may be pending or running, in all; what it waits or is paused does not count
+    on_exceeded   in place of a call that could break the budget: the step waits until it is raised, or the
+                  execution fails
     """
 
     max_attempts: Annotated[int, msgspec.Meta(ge=1, le=100)] = 3
     timeout_s: Annotated[int, msgspec.Meta(ge=1, le=31_536_000)] | None = None
+    on_exceeded: Literal["wait", "fail"] = "wait"
+
+    @property
+    def budget(self) -> Budget:
+        """The limits on what is spent, by themselves."""
+        return Budget(**{name: getattr(self, name) for name in Budget.__struct_fields__})
 
 
 class Concurrency(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):

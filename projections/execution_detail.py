@@ -9,6 +9,7 @@ from domain.definition import Definition, Json
 from domain.errors import NotFound
 from domain.execution import (
     ApprovalRejected,
+    BudgetRaised,
     ExecutionCancelled,
     ExecutionCompleted,
     ExecutionFailed,
@@ -28,11 +29,13 @@ from domain.execution import (
     StepSuspended,
     TaskOutput,
 )
+from domain.limits import Budget
 from domain.message import tag_of
 from projections.database.shape import ReadDatabase
 from projections.execution_summary import ExecutionSummary, change, requested
 from projections.paging import Document, is_storable
 from projections.projection import Fact, Projection, Rows, later, tags
+from projections.reserving import RESERVING, Reserved, reserve, totals
 from projections.tables import ReadTable, doc, key, number, text
 
 NAME = "execution_detail"
@@ -50,6 +53,7 @@ STEP_EVENTS = tags(
     StepFailed,
 )
 PAUSED, RESUMED = tag_of(ExecutionPaused), tag_of(ExecutionResumed)
+RAISED = tag_of(BudgetRaised)
 ENDS = tags(ExecutionCompleted, ExecutionFailed, ExecutionCancelled, ExecutionTimedOut)
 
 
@@ -75,9 +79,17 @@ class StepRow(msgspec.Struct):
 
 
 class ExecutionDetail(ExecutionSummary, kw_only=True):
-    """reason: why it was cancelled, or is paused, in the words of whoever did it."""
+    """
+    reason    why it was cancelled, or is paused, in the words of whoever did it
+    budget    the limits that hold now, on cost_usd, tokens and calls with what is reserved
+    reserved  by model call under way: what it can come to; reserved_tokens and reserved_usd: all of them
+    """
 
     steps: list[StepRow]
+    budget: Budget
+    reserved: dict[str, Reserved] = msgspec.field(default_factory=dict)
+    reserved_tokens: int = 0
+    reserved_usd: float = 0.0
     output: TaskOutput | None = None
     failure: Failure | None = None
     reason: str | None = None
@@ -153,19 +165,24 @@ def fold(rows: Rows, fact: Fact) -> None:
         return
     row = rows.change(DETAILS, fact.entity_id)
     change(row, fact)
+    if fact.tag in RESERVING:
+        reserve(row.reserved, fact.event)
+        row.reserved_tokens, row.reserved_usd = totals(row.reserved)
     if fact.tag in STEP_EVENTS:
         change_step(row, fact)
     elif fact.tag == PAUSED:
         pause(row, fact)
     elif fact.tag == RESUMED:
         row.reason = None
+    elif fact.tag == RAISED:
+        row.budget = fact.of(BudgetRaised).budget
     elif fact.tag in ENDS:
         end(row, fact)
 
 
 def new_detail(event: ExecutionRequested, fact: Fact) -> ExecutionDetail:
     steps = [StepRow(name) for name in event.definition.graph]
-    return ExecutionDetail(**requested(event, fact), steps=steps)
+    return ExecutionDetail(**requested(event, fact), steps=steps, budget=event.definition.limits.budget)
 
 
 def pinned(event: ExecutionRequested) -> Pinned:
@@ -238,6 +255,7 @@ def end(row: ExecutionDetail, fact: Fact) -> None:
                 step.status, step.ended_at, step.error = "failed", fact.at, failure.message
         case ExecutionCancelled(reason=reason):
             row.reason = reason
+    row.reserved, row.reserved_tokens, row.reserved_usd = {}, 0, 0.0
     for step in row.steps:
         if step.status in ("scheduled", "running", "waiting"):
             step.status, step.ended_at = "cancelled", fact.at

@@ -17,18 +17,25 @@ from domain.execution import (
     ModelCallCompleted,
     ModelCallFailed,
     ModelCallStarted,
+    StepCompleted,
+    StepFailed,
 )
 from projections.database.shape import ReadDatabase
 from projections.paging import DEFAULT_LIMIT, Listing, Page
 from projections.projection import Fact, Projection, Rows, tags
+from projections.reserving import DIGITS, Reserved, reserved_by
 from projections.tables import ReadTable, doc, key, text
 
 NAME = "usage"
 
 
 class Usage(msgspec.Struct, kw_only=True):
-    """workflow_id: "" for inline definitions. calls: answered; failed_calls: not; reused_calls: of forks,
-    that were not made: what they cost then is saved_usd, and their tokens are saved_tokens."""
+    """
+    workflow_id   "" for inline definitions
+    calls         answered; failed_calls: not
+    reused_calls  of forks, that were not made: what they cost then is saved_usd, their tokens saved_tokens
+    reserved_*    for calls under way that began on this day
+    """
 
     tenant: str
     day: str
@@ -44,16 +51,24 @@ class Usage(msgspec.Struct, kw_only=True):
     reused_calls: int = 0
     saved_tokens: int = 0
     saved_usd: float = 0.0
+    reserved_tokens: int = 0
+    reserved_usd: float = 0.0
+
+
+class Call(Reserved):
+    """A call under way. day: on which it began."""
+
+    day: str
 
 
 class Running(msgspec.Struct):
-    """An execution that has not ended. calls: those under way, and the model of each."""
+    """An execution that has not ended. calls: those under way."""
 
     execution_id: str
     tenant: str
     workflow_id: str
     workflow_name: str
-    calls: dict[str, str]
+    calls: dict[str, Call]
 
 
 USAGE = ReadTable(
@@ -80,6 +95,8 @@ READ = tags(
     ModelCallCompleted,
     ModelCallFailed,
     CallReused,
+    StepCompleted,
+    StepFailed,
     ExecutionCompleted,
     ExecutionFailed,
     ExecutionCancelled,
@@ -95,44 +112,75 @@ def fold(rows: Rows, fact: Fact) -> None:
             workflow = e.workflow_id or "", e.definition.name
             rows.put(RUNNING, Running(fact.entity_id, fact.tenant, *workflow, calls={}))
         case ModelCallStarted() as e:
-            rows.change(RUNNING, fact.entity_id).calls[e.call] = e.model
+            begun(rows, fact, e)
         case ModelCallCompleted() as e:
-            usage = usage_of(rows, fact, e.call, e.model)
+            give_back(rows, fact, e.call)
+            usage = usage_of(rows, fact, e.model)
             usage.calls += 1
             usage.prompt_tokens += e.prompt_tokens
             usage.completion_tokens += e.completion_tokens
             usage.cost_usd += e.cost_usd
             usage.duration_ms += e.duration_ms
         case ModelCallFailed() as e:
-            usage_of(rows, fact, e.call).failed_calls += 1
+            call = give_back(rows, fact, e.call)
+            usage_of(rows, fact, call.model if call else "").failed_calls += 1
         case CallReused(model=str() as model) as e:
-            usage = usage_of(rows, fact, e.call, model)
+            usage = usage_of(rows, fact, model)
             usage.reused_calls += 1
             usage.saved_tokens += e.prompt_tokens + e.completion_tokens
             usage.saved_usd += e.cost_usd
+        case StepCompleted() | StepFailed() as e:
+            give_all_back(rows, fact, e.step)
         case ExecutionCompleted() | ExecutionFailed() | ExecutionCancelled() | ExecutionTimedOut():
+            give_all_back(rows, fact)
             rows.remove(RUNNING, fact.entity_id)
 
 
-def usage_of(rows: Rows, fact: Fact, call: str, model: str | None = None) -> Usage:
-    """The row that a call counts in; model: that answered, where one did."""
+def begun(rows: Rows, fact: Fact, event: ModelCallStarted) -> None:
+    give_back(rows, fact, event.call)
+    held = reserved_by(event)
+    call = Call(held.step, held.model, held.tokens, held.cost_usd, day=fact.at[:10])
+    rows.change(RUNNING, fact.entity_id).calls[event.call] = call
+    hold(usage_of(rows, fact, call.model), call.tokens, call.cost_usd)
+
+
+def give_all_back(rows: Rows, fact: Fact, step: str | None = None) -> None:
+    """Of a step that has ended; without one, of all."""
+    calls = rows.change(RUNNING, fact.entity_id).calls
+    for call in [call for call, each in calls.items() if step in (None, each.step)]:
+        give_back(rows, fact, call)
+
+
+def give_back(rows: Rows, fact: Fact, name: str) -> Call | None:
+    """What was reserved for a call, to the day on which it began."""
+    call = rows.change(RUNNING, fact.entity_id).calls.pop(name, None)
+    if call is not None:
+        hold(usage_of(rows, fact, call.model, call.day), -call.tokens, -call.cost_usd)
+    return call
+
+
+def hold(usage: Usage, tokens: int, cost_usd: float) -> None:
+    usage.reserved_tokens += tokens
+    usage.reserved_usd = round(usage.reserved_usd + cost_usd, DIGITS)
+
+
+def usage_of(rows: Rows, fact: Fact, model: str, day: str | None = None) -> Usage:
+    """The row of a model on a day; without one, on the day of the fact."""
     running = rows.change(RUNNING, fact.entity_id)
-    asked = running.calls.pop(call, "")
-    where = (running.tenant, fact.at[:10], model or asked, running.workflow_id)
+    where = (running.tenant, day or fact.at[:10], model, running.workflow_id)
     if rows.get(USAGE, *where) is None:
-        tenant, day, name, workflow_id = where
         new = Usage(
-            tenant=tenant,
-            day=day,
-            model=name,
-            workflow_id=workflow_id,
+            tenant=where[0],
+            day=where[1],
+            model=model,
+            workflow_id=running.workflow_id,
             workflow_name=running.workflow_name,
         )
         rows.put(USAGE, new)
     return rows.change(USAGE, *where)
 
 
-USAGE_PROJECTION = Projection(NAME, 3, (USAGE, RUNNING), fold, ("execution",))
+USAGE_PROJECTION = Projection(NAME, 4, (USAGE, RUNNING), fold, ("execution",))
 
 
 async def list_usage(

@@ -14,6 +14,7 @@ from domain.execution.approvals import (
     SignalReceived,
     StepResolved,
 )
+from domain.execution.budget import Account, Amounts
 from domain.execution.calls import (
     CallReused,
     ModelCallCompleted,
@@ -29,6 +30,7 @@ from domain.execution.commands import (
     DecideApproval,
     ExecutionCommands,
     PauseExecution,
+    RaiseBudget,
     RecordProgress,
     RequestExecution,
     RescheduleStep,
@@ -39,6 +41,7 @@ from domain.execution.commands import (
 )
 from domain.execution.decide import decide
 from domain.execution.events import (
+    BudgetRaised,
     Drained,
     ExecutionCancelled,
     ExecutionCompleted,
@@ -68,7 +71,7 @@ from domain.execution.events import (
 from domain.execution.forks import Edit, ForkedFrom, Origin
 from domain.execution.rules.reporting import refused_beginnings
 from domain.execution.state import Execution, Status, StepState, StepStatus, evolve
-from domain.execution.values import Content, Failure, TaskOutput, Wait
+from domain.execution.values import Content, Estimate, Failure, TaskOutput, Wait
 from domain.message import Aggregate
 
 EXECUTION = Aggregate(
@@ -88,6 +91,7 @@ EXECUTION = Aggregate(
         DecideApproval,
         SendSignal,
         TimeOutExecution,
+        RaiseBudget,
     ),
     events=(
         ExecutionRequested,
@@ -120,6 +124,7 @@ EXECUTION = Aggregate(
         StepReleased,
         ExecutionPaused,
         ExecutionResumed,
+        BudgetRaised,
         ExecutionCompleted,
         ExecutionFailed,
         ExecutionCancelled,
@@ -129,16 +134,20 @@ EXECUTION = Aggregate(
 
 __all__ = [
     "EXECUTION",
+    "Account",
     "AdmitExecution",
+    "Amounts",
     "ApprovalGiven",
     "ApprovalRejected",
     "ApprovalRequested",
+    "BudgetRaised",
     "CallReused",
     "CancelExecution",
     "Content",
     "DecideApproval",
     "Drained",
     "Edit",
+    "Estimate",
     "Execution",
     "ExecutionAdmitted",
     "ExecutionCancelled",
@@ -160,6 +169,7 @@ __all__ = [
     "Origin",
     "PauseExecution",
     "Progress",
+    "RaiseBudget",
     "RecordProgress",
     "RequestExecution",
     "RescheduleStep",

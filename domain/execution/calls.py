@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from domain.execution.forks import Origin
-from domain.execution.values import Content, Failure
+from domain.execution.values import Content, Estimate, Failure
 from domain.message import Event
 
 
@@ -16,13 +16,14 @@ class StepEvent(Event, frozen=True):
 
 class ModelCallStarted(StepEvent, frozen=True, tag="execution.model_call_started"):
     """Intent: the request is about to be sent. call: its id within the execution; request: messages as
-    JSON."""
+    JSON; estimate: what the budget has to hold for it."""
 
     call: str
     model: str
     request: Content
     task: str | None = None
     agent: str | None = None
+    estimate: Estimate | None = None
 
 
 class ModelCallCompleted(StepEvent, frozen=True, tag="execution.model_call_completed"):

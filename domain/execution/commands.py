@@ -11,6 +11,7 @@ from domain.definition import Definition, Json
 from domain.execution.events import Progress, TakenOver
 from domain.execution.forks import ForkedFrom
 from domain.execution.values import TaskOutput
+from domain.limits import Budget
 from domain.message import Command
 
 
@@ -131,6 +132,12 @@ class SendSignal(ExecutionCommand, frozen=True, tag="SendSignal"):
     by: str
 
 
+class RaiseBudget(ExecutionCommand, frozen=True, tag="RaiseBudget"):
+    """From a person or a system: what waits for budget goes on. budget: the limits that are others now."""
+
+    budget: Budget = Budget()
+
+
 ExecutionCommands: TypeAlias = (
     RequestExecution
     | AdmitExecution
@@ -143,4 +150,5 @@ ExecutionCommands: TypeAlias = (
     | DecideApproval
     | SendSignal
     | TimeOutExecution
+    | RaiseBudget
 )

@@ -10,6 +10,7 @@ from domain.execution.commands import (
     DecideApproval,
     ExecutionCommands,
     PauseExecution,
+    RaiseBudget,
     RecordProgress,
     RequestExecution,
     RescheduleStep,
@@ -24,6 +25,7 @@ from domain.execution.rules.claiming import reschedule_step, start_step
 from domain.execution.rules.ending import cancel, time_out
 from domain.execution.rules.pausing import pause, resume
 from domain.execution.rules.placing import admit, placed
+from domain.execution.rules.raising import raise_budget
 from domain.execution.rules.reporting import record_progress
 from domain.execution.rules.requesting import request
 from domain.execution.rules.signalling import send_signal
@@ -58,5 +60,7 @@ def decided(state: Execution, command: ExecutionCommands) -> tuple[ExecutionEven
             return resume(state, command)
         case TimeOutExecution():
             return time_out(state, command)
+        case RaiseBudget():
+            return raise_budget(state, command)
         case _:
             assert_never(command)

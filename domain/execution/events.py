@@ -26,6 +26,7 @@ from domain.execution.calls import (
 )
 from domain.execution.forks import ForkedFrom
 from domain.execution.values import Failure, TaskOutput, Wait
+from domain.limits import Budget
 from domain.message import Event
 
 
@@ -160,6 +161,12 @@ class ExecutionResumed(Event, frozen=True, tag="execution.resumed"):
     """What was under way is scheduled again, by events of its own."""
 
 
+class BudgetRaised(Event, frozen=True, tag="execution.budget_raised"):
+    """budget: all the limits that hold from now on."""
+
+    budget: Budget
+
+
 class ExecutionCompleted(Event, frozen=True, tag="execution.completed"):
     """output: of the last step that no other comes after."""
 
@@ -232,6 +239,7 @@ ExecutionEvents: TypeAlias = (
     | StepResolved
     | StepStarted
     | Progress
+    | BudgetRaised
     | ExecutionCompleted
     | ExecutionFailed
     | ExecutionCancelled

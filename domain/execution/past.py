@@ -41,7 +41,7 @@ class Past:
     @property
     def tasks(self) -> frozenset[str]:
         """That had completed."""
-        return frozenset(self.state.outputs)
+        return frozenset(self.state.outputs) & self.state.definition.tasks.keys()
 
     @property
     def steps(self) -> tuple[str, ...]:

@@ -10,8 +10,10 @@ from enum import StrEnum
 import msgspec
 
 from domain.definition import Definition
+from domain.execution.budget import Account
 from domain.execution.events import ExecutionRequested
 from domain.execution.values import TaskOutput, Wait
+from domain.limits import Budget
 from domain.terms import Json
 
 
@@ -115,6 +117,7 @@ class Execution(msgspec.Struct, frozen=True):
     signals    by name, those that no step has taken yet, oldest first
     remarks    by step, what was said when its result was sent back
     is_held    it waits for a slot of its concurrency key, and nothing of it begins
+    raised     the budget, in place of the document's
     """
 
     status: Status | None = None
@@ -125,6 +128,13 @@ class Execution(msgspec.Struct, frozen=True):
     signals: dict[str, tuple[Json, ...]] = {}
     remarks: dict[str, tuple[str, ...]] = {}
     is_held: bool = False
+    account: Account = Account()
+    raised: Budget | None = None
+
+    @property
+    def budget(self) -> Budget:
+        """The limits that hold now."""
+        return self.raised or self.definition.limits.budget
 
     @property
     def definition(self) -> Definition:

@@ -7,6 +7,7 @@ from typing import assert_never
 from msgspec.structs import replace
 
 from domain.execution.admission import ExecutionAdmitted, ExecutionHeld
+from domain.execution.budget import booked
 from domain.execution.calls import (
     CallReused,
     ModelCallCompleted,
@@ -17,6 +18,7 @@ from domain.execution.calls import (
     ToolCallStarted,
 )
 from domain.execution.events import (
+    BudgetRaised,
     ExecutionCancelled,
     ExecutionCompleted,
     ExecutionEvents,
@@ -51,17 +53,12 @@ ENDS: dict[type[Event], Status] = {
 
 def evolve(state: Execution, event: ExecutionEvents) -> Execution:
     match event:
-        case (
-            TaskStarted()
-            | TaskFailed()
-            | ModelCallStarted()
-            | ModelCallCompleted()
-            | ModelCallFailed()
-            | ToolCallStarted()
-            | ToolCallCompleted()
-            | ToolCallFailed()
-        ):
+        case ModelCallStarted() | ModelCallCompleted() | ModelCallFailed() | ToolCallStarted():
+            return recorded(replace(state, account=booked(state.account, event)), event.step)
+        case TaskStarted() | TaskFailed() | ToolCallCompleted() | ToolCallFailed():
             return recorded(state, event.step)
+        case BudgetRaised():
+            return replace(state, raised=event.budget)
         case CallReused():
             return recorded(state, event.step) if event.attempt else state
         case TaskReused():
@@ -75,10 +72,10 @@ def evolve(state: Execution, event: ExecutionEvents) -> Execution:
             return recorded(replace(state, outputs=outputs), event.step)
         case StepScheduled() | StepStarted() | StepSuspended() | StepReleased():
             return moved(state, event)
-        case StepCompleted():
-            return at_rest(recorded(state, event.step, StepStatus.COMPLETED))
-        case StepFailed():
-            return at_rest(recorded(state, event.step, StepStatus.FAILED))
+        case StepCompleted() | StepFailed():
+            status = StepStatus.COMPLETED if isinstance(event, StepCompleted) else StepStatus.FAILED
+            settled = replace(state, account=booked(state.account, event))
+            return at_rest(recorded(settled, event.step, status))
         case ExecutionRequested():
             return Execution(Status.PENDING, event)
         case ExecutionPaused():

@@ -34,6 +34,13 @@ class Failure(msgspec.Struct, frozen=True, omit_defaults=True):
     task: str | None = None
 
 
+class Estimate(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a model call can come to. cost_usd: None for a model whose price nobody knows."""
+
+    tokens: int
+    cost_usd: float | None = None
+
+
 class TaskOutput(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a task produced: its text and, where a schema was asked for, the instance of it.
 

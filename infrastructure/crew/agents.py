@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from crewai import Agent
@@ -16,7 +16,7 @@ from pydantic import PrivateAttr
 
 from domain import definition
 from domain.catalog import Model
-from domain.definition import PLACEHOLDER, Json
+from domain.definition import PLACEHOLDER, Json, JsonSchema
 from domain.execution import Failure
 from infrastructure.crew.contents import canonical
 from infrastructure.crew.lanes import GaveUp, Lane, StepRun
@@ -103,7 +103,7 @@ class AgentBuilder:
             role=filled(agent.role, inputs),
             goal=filled(agent.goal, inputs),
             backstory=filled(agent.backstory, inputs),
-            llm=ReportedModel.of(entry, lane, parameters, self._retry_delay_s, former, rates),
+            llm=self._reported(entry, lane, parameters, former, rates),
             tools=[*(ReportedTool.of(spec, lane, self._settings) for spec in specs), *more],
             max_iter=agent.max_iter,
             max_execution_time=agent.max_execution_time,
@@ -114,7 +114,20 @@ class AgentBuilder:
 
     def model(self, name: str | None, lane: Lane) -> ReportedModel:
         """A model without an agent. None: the default. Raises `GaveUp`."""
-        return ReportedModel.of(self._entry(name, lane), lane, {}, self._retry_delay_s, (), self._crew_rate)
+        return self._reported(self._entry(name, lane), lane, {}, (), self._crew_rate)
+
+    def _reported(
+        self,
+        entry: Model,
+        lane: Lane,
+        parameters: dict[str, JsonSchema],
+        former: Sequence[Model],
+        rates: tuple[RateLimit, ...],
+    ) -> ReportedModel:
+        is_bounded = self._assignment.definition.limits.bounds_answers
+        return ReportedModel.of(
+            entry, lane, parameters, self._retry_delay_s, former, rates, is_bounded=is_bounded
+        )
 
     def _rate(self, agent: definition.Agent, name: str) -> tuple[RateLimit, ...]:
         return (self._rates.setdefault(name, RateLimit(agent.max_rpm)),) if agent.max_rpm else ()

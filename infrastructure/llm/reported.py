@@ -25,6 +25,7 @@ from infrastructure.crew.lanes import CallFailed, GaveUp, Lane
 from infrastructure.crew.rates import RateLimit
 from infrastructure.crew.schemas import faults_of, instance_in
 from infrastructure.llm.capabilities import calls_tools, context_window, follows_schema
+from infrastructure.llm.estimates import answer_tokens, estimate_of
 from infrastructure.llm.sending import CHARACTERS_PER_TOKEN, Answer, Request, ToolCall, send
 
 ATTEMPTS = 4
@@ -62,6 +63,7 @@ class ReportedModel(BaseLLM):  # type: ignore[misc]
     _retry_delay_s: float = PrivateAttr()
     _former: Sequence[Model] = PrivateAttr(default=())
     _rates: tuple[RateLimit, ...] = PrivateAttr(default=())
+    _is_bounded: bool = PrivateAttr(default=False)
 
     @classmethod
     def of(
@@ -72,14 +74,18 @@ class ReportedModel(BaseLLM):  # type: ignore[misc]
         retry_delay_s: float,
         former: Sequence[Model] = (),
         rates: tuple[RateLimit, ...] = (),
+        *,
+        is_bounded: bool = False,
     ) -> ReportedModel:
         """parameters: of each tool by name; CrewAI's own rendering of them loses half of a JSON Schema.
 
         former: models whose answers count as this one's, in the past of a fork. rates: that calls keep to.
+        is_bounded: a budget has to be held, so that answers are bounded too.
         """
         model: ReportedModel = cls(model=entry.name)
         model._lane, model._entry, model._parameters = lane, entry, parameters
         model._retry_delay_s, model._former, model._rates = retry_delay_s, former, rates
+        model._is_bounded = is_bounded
         return model
 
     def call(
@@ -113,8 +119,18 @@ class ReportedModel(BaseLLM):  # type: ignore[misc]
             response_format=response_format(schema) if schema and follows_schema(self._entry.name) else None,
             stop=[] if tools else sorted(self.stop_sequences),
             temperature=self._entry.temperature,
-            max_tokens=self._entry.max_tokens,
+            max_tokens=self._answer_tokens(self._entry),
         )
+
+    def _answer_tokens(self, entry: Model) -> int | None:
+        """The longest answer that is asked for; None: the provider's own bound."""
+        return answer_tokens(entry) if self._is_bounded else entry.max_tokens
+
+    def _asked_of(self, model: Model, request: Request) -> dict[str, Json]:
+        """The request as it is when another model is asked."""
+        longest = self._answer_tokens(model)
+        settings = {"model": model.name, "temperature": model.temperature, "max_tokens": longest}
+        return msgspec.structs.replace(request, **settings).as_json()
 
     def _offered(self, function: dict[str, Any]) -> dict[str, Json]:
         """A tool as the model sees it: our own schema where the tool is ours, and no promise to follow it."""
@@ -154,12 +170,18 @@ class ReportedModel(BaseLLM):  # type: ignore[misc]
         if too_large(asked.text):
             message = f"{name}: the conversation is beyond the bound of {MAX_CONTENT_BYTES} bytes"
             raise GaveUp(Failure("request_too_large", message, lane.task))
+        whole = request.as_json()
         return lane.call(
             "model",
-            request.as_json(),
+            whole,
             recall=lambda known: recalled(cast("ModelCallCompleted", known)),
             started=lambda call: ModelCallStarted(
-                **at, call=call, model=name, request=asked, agent=lane.agent
+                **at,
+                call=call,
+                model=name,
+                request=asked,
+                agent=lane.agent,
+                estimate=estimate_of(self._entry, whole),
             ),
             act=lambda call: self._act(call, request),
             completed=lambda call, answer, ms: ModelCallCompleted(
@@ -176,7 +198,7 @@ class ReportedModel(BaseLLM):  # type: ignore[misc]
             failed=lambda call, failure, ms: ModelCallFailed(
                 **at, call=call, failure=failure, duration_ms=ms
             ),
-            former=(asked_of(model, request) for model in self._former),
+            former=(self._asked_of(model, request) for model in self._former),
         )
 
     def _act(self, call: str, request: Request) -> Answer:
@@ -222,12 +244,6 @@ class ReportedModel(BaseLLM):  # type: ignore[misc]
     def get_input_tokens_count(self, messages: Any, tools: Any = None, response_model: Any = None) -> int:
         """Four characters a token: CrewAI asks before every call, and a tokenizer would only cost time."""
         return len(json.dumps([messages, tools], ensure_ascii=False, default=str)) // CHARACTERS_PER_TOKEN
-
-
-def asked_of(model: Model, request: Request) -> dict[str, Json]:
-    """The request as it is when another model is asked."""
-    settings = {"model": model.name, "temperature": model.temperature, "max_tokens": model.max_tokens}
-    return msgspec.structs.replace(request, **settings).as_json()
 
 
 def response_format(schema: type[BaseModel]) -> dict[str, Json]:

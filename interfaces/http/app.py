@@ -18,6 +18,7 @@ from application.live_events import LiveEvents
 from interfaces.http import (
     approvals,
     audit,
+    budgets,
     catalog,
     contents,
     documentation,
@@ -52,6 +53,7 @@ ROUTES = (
     workflows.one_version,
     executions.start,
     executions.generate_name,
+    budgets.raise_budget,
     life.cancel,
     life.pause,
     life.resume,

@@ -17,6 +17,7 @@ from domain.execution.events import (
     StepFailed,
     StepSuspended,
 )
+from domain.execution.rules.budgets import budget_failure
 from domain.execution.rules.checks import check_open, known_step
 from domain.execution.rules.order import after_step
 from domain.execution.rules.suspending import demanded_wait
@@ -39,11 +40,18 @@ def record_progress(state: Execution, command: RecordProgress) -> tuple[Executio
     check_entries(command)
     if step.draining:
         return drained(command, step)
+    if (failure := budget_failure(state, command)) is not None:
+        return (*outcomes(command), ExecutionFailed(failure=failure, step=command.step))
     if (wait := demanded_wait(state, command)) is not None:
         begins = sum(not isinstance(entry, Drained) for entry in command.entries)
         suspended = StepSuspended(step=command.step, attempt=command.attempt, wait=wait, refused=begins)
-        return (suspended, *(entry for entry in command.entries if isinstance(entry, Drained)))
+        return (suspended, *outcomes(command))
     return recorded(state, command)
+
+
+def outcomes(command: RecordProgress) -> tuple[Drained, ...]:
+    """Of a report: what had been begun before it."""
+    return tuple(entry for entry in command.entries if isinstance(entry, Drained))
 
 
 def check_entries(command: RecordProgress) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from domain.execution.commands import RecordProgress
 from domain.execution.events import StepScheduled, StepSuspended
+from domain.execution.rules.budgets import budget_wait
 from domain.execution.state import Execution
 from domain.execution.values import Wait
 
@@ -20,7 +21,7 @@ def reported_wait(state: Execution, command: RecordProgress) -> Wait | None:
     return next((entry.wait for entry in command.entries if isinstance(entry, StepSuspended)), None)
 
 
-DEMANDS: tuple[Callable[[Execution, RecordProgress], Wait | None], ...] = (reported_wait,)
+DEMANDS: tuple[Callable[[Execution, RecordProgress], Wait | None], ...] = (reported_wait, budget_wait)
 """Asked in this order before a report is recorded; the first wait suspends the step."""
 
 

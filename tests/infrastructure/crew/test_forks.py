@@ -1,4 +1,4 @@
-"""Forks of whole crews: what is answered from the past, and what is asked of the model.
+"""WholeRuns of whole crews: what is answered from the past, and what is asked of the model.
 
 The whole way in memory (log, channel, runner) with CrewAI and a model that counts its requests.
 """
@@ -23,9 +23,9 @@ from domain.execution import (
     ToolCallCompleted,
 )
 from domain.message import Event
-from domain.registry import event_of
-from tests.application.house import ME, House
+from tests.application.house import ME
 from tests.infrastructure.crew.crews import document
+from tests.infrastructure.crew.whole_runs import WholeRuns
 from tests.model_server import ModelServer, Turn
 from tests.waiting import eventually
 
@@ -55,32 +55,11 @@ def answer(request: dict[str, Any]) -> Turn:
     return Turn(text=f"{request['model']} says {messages[-1]['content'][:40]!r}")
 
 
-class Forks(House):
-    """A house with one runner, and the forks that are made in it."""
-
-    async def run(self, execution_id: str) -> list[Event]:
-        """Its events once it has ended."""
-        self.executions.append(execution_id)
-        await eventually(lambda: self.ended(execution_id), 60)
-        return await self.events(execution_id)
-
-    async def ended(self, execution_id: str) -> bool:
-        return not (await self.state(execution_id)).is_open
-
-    async def events(self, execution_id: str) -> list[Event]:
-        return [event_of(one) for one in await self.log.read_stream(f"execution-{execution_id}")]
-
-    async def fork(self, name: str, parent: str, at: int | None = None, **overrides: Any) -> list[Event]:
-        wish = fork_execution(name, parent, Overrides(**overrides), tenant="default", at=at)
-        await self.commands.handle(wish, ME)
-        return await self.run(name)
-
-
 @pytest.fixture
-async def house(engine: CrewAIEngine, model: ModelServer) -> AsyncIterator[Forks]:
+async def house(engine: CrewAIEngine, model: ModelServer) -> AsyncIterator[WholeRuns]:
     """With an execution `p` that has completed."""
     model.answer = answer
-    house = Forks()
+    house = WholeRuns()
     for name in (SMALL, LARGE):
         await house.commands.handle(PlantEntry(kind="models", entry=Model(name=name)), ME)
     tool = Tool(name="calculator", description="Calculates", parameters={})
@@ -92,7 +71,7 @@ async def house(engine: CrewAIEngine, model: ModelServer) -> AsyncIterator[Forks
         yield house
 
 
-async def version_of(house: Forks, kind: type[Event], number: int = 1, of: str = "p") -> int:
+async def version_of(house: WholeRuns, kind: type[Event], number: int = 1, of: str = "p") -> int:
     """Of the n-th event of a kind in an execution's history."""
     events = await house.events(of)
     return [version for version, event in enumerate(events, 1) if isinstance(event, kind)][number - 1]
@@ -112,7 +91,7 @@ def begun(events: list[Event]) -> list[str]:
 
 
 async def test_a_fork_without_changes_ends_the_same_and_asks_only_what_is_left(
-    house: Forks, model: ModelServer
+    house: WholeRuns, model: ModelServer
 ) -> None:
     before_write = await version_of(house, TaskStarted, 3)
     fork = await house.fork("f", "p", before_write)
@@ -122,7 +101,7 @@ async def test_a_fork_without_changes_ends_the_same_and_asks_only_what_is_left(
     assert len(reused(fork)) == 4
 
 
-async def test_another_model_is_asked_from_there_on_only(house: Forks, model: ModelServer) -> None:
+async def test_another_model_is_asked_from_there_on_only(house: WholeRuns, model: ModelServer) -> None:
     tool_answered = await version_of(house, ToolCallCompleted)
     fork = await house.fork("f", "p", tool_answered, model=LARGE)
     assert begun(fork) == ["count", "write"]
@@ -131,14 +110,14 @@ async def test_another_model_is_asked_from_there_on_only(house: Forks, model: Mo
     assert calls == [(SMALL, None, False), (SMALL, None, True), (None, "calculator", True)]
 
 
-async def test_an_edited_prompt_is_asked_from_its_task_on(house: Forks, model: ModelServer) -> None:
+async def test_an_edited_prompt_is_asked_from_its_task_on(house: WholeRuns, model: ModelServer) -> None:
     fork = await house.fork("f", "p", tasks={"count": TaskOverride(description="Count them twice")})
     assert begun(fork) == ["count", "write"]
     assert ["Count them twice" in str(request["messages"]) for request in model.requests[:2]] == [True, True]
     assert [call.task for call in reused(fork)] == ["research"]
 
 
-async def test_a_changed_agent_asks_anew_what_was_under_way(house: Forks, model: ModelServer) -> None:
+async def test_a_changed_agent_asks_anew_what_was_under_way(house: WholeRuns, model: ModelServer) -> None:
     tool_answered = await version_of(house, ToolCallCompleted)
     agents = {"writer": AgentOverride(backstory="A former accountant")}
     fork = await house.fork("f", "p", tool_answered, agents=agents)
@@ -147,13 +126,13 @@ async def test_a_changed_agent_asks_anew_what_was_under_way(house: Forks, model:
     assert [call.tool for call in reused(fork)] == [None, "calculator"]
 
 
-async def test_other_inputs_reach_the_tasks_that_are_left(house: Forks, model: ModelServer) -> None:
+async def test_other_inputs_reach_the_tasks_that_are_left(house: WholeRuns, model: ModelServer) -> None:
     fork = await house.fork("f", "p", 1, inputs={"topic": "coffee"})
     assert "coffee" in str(model.requests[0]["messages"])
     assert result_of(fork) == result_of(await house.events("p"))
 
 
-async def test_an_edited_result_is_what_the_agent_sees(house: Forks, model: ModelServer) -> None:
+async def test_an_edited_result_is_what_the_agent_sees(house: WholeRuns, model: ModelServer) -> None:
     events = await house.events("p")
     tool = next(event for event in events if isinstance(event, ToolCallCompleted))
     fork = await house.fork("f", "p", calls={tool.call: CallOverride(result="43")})
@@ -165,7 +144,7 @@ async def test_an_edited_result_is_what_the_agent_sees(house: Forks, model: Mode
     assert sum(call.prompt_tokens for call in reused(fork)) == 0
 
 
-async def test_a_fork_of_a_fork_has_the_past_of_both(house: Forks, model: ModelServer) -> None:
+async def test_a_fork_of_a_fork_has_the_past_of_both(house: WholeRuns, model: ModelServer) -> None:
     tool_answered = await version_of(house, ToolCallCompleted)
     first = await house.fork("f", "p", tool_answered, model=LARGE)
     model.requests.clear()
@@ -177,7 +156,7 @@ async def test_a_fork_of_a_fork_has_the_past_of_both(house: Forks, model: ModelS
     assert [call.call for call in reused(second)[:3]] == [call.origin.call for call in reused(first)]
 
 
-async def test_a_fork_that_begins_again_reuses_each_call_once(house: Forks, model: ModelServer) -> None:
+async def test_a_fork_that_begins_again_reuses_each_call_once(house: WholeRuns, model: ModelServer) -> None:
     tool_answered = await version_of(house, ToolCallCompleted)
     model.script(Turn(hangs=True))
     await house.commands.handle(fork_execution("f", "p", Overrides(), tenant="default", at=tool_answered), ME)

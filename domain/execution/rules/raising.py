@@ -1,0 +1,35 @@
+"""A budget is raised: steps that wait for it go on."""
+
+from __future__ import annotations
+
+from domain.errors import Fault, Invalid
+from domain.execution.commands import RaiseBudget
+from domain.execution.events import BudgetRaised, ExecutionEvents
+from domain.execution.rules.checks import check_open
+from domain.execution.rules.suspending import again
+from domain.execution.state import Execution
+from domain.limits import Budget
+
+
+def raise_budget(state: Execution, command: RaiseBudget) -> tuple[ExecutionEvents, ...]:
+    """Without a limit in the command: what waits tries once more."""
+    check_open(state, command)
+    raised = raised_budget(state.budget, command.budget)
+    waiting = [name for name, step in state.steps.items() if step.wait and step.wait.kind == "budget"]
+    events: list[ExecutionEvents] = [] if raised == state.budget else [BudgetRaised(budget=raised)]
+    return (*events, *(again(state, name, "its budget was raised") for name in waiting))
+
+
+def raised_budget(now: Budget, wanted: Budget) -> Budget:
+    """The limits with those that are given anew. Raises `Invalid` for one that is not higher than it is."""
+    given = {name: getattr(wanted, name) for name in Budget.__struct_fields__}
+    faults = []
+    for name, value in given.items():
+        limit = getattr(now, name)
+        if value is not None and limit is None:
+            faults.append(Fault(f"/{name}", "there is no such limit; expected one that the workflow has"))
+        elif value is not None and value < limit:
+            faults.append(Fault(f"/{name}", f"is lower than the limit now, {limit:g}; expected a higher one"))
+    if faults:
+        raise Invalid(f"the budget can not be raised: {faults[0].pointer} {faults[0].message}", tuple(faults))
+    return Budget(**{name: getattr(now, name) if value is None else value for name, value in given.items()})
