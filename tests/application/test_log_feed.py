@@ -14,7 +14,7 @@ from tests.contracts.event_log_commands import a_command
 async def followed(feed: LogFeed, after: int, count: int, tags: Sequence[str] = ()) -> list[Recorded]:
     """The first `count` events behind a position."""
     found: list[Recorded] = []
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         async for batch in feed.follow(after, tags=tags):
             found += batch
             if len(found) >= count:
@@ -46,7 +46,7 @@ async def test_it_yields_only_the_tags_that_are_asked_for() -> None:
     wanted = (await log.read_all(0, 1))[0].tag
     assert len(await followed(LogFeed(log), 0, 2, tags=[wanted])) == 2
     feed = LogFeed(log)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         assert not await anext(aiter(feed.follow(0, tags=["another.tag"])))
 
 

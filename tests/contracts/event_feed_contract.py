@@ -42,7 +42,7 @@ def a_page(first: int, last: int) -> list[Recorded]:
 async def followed(feed: EventFeed, after: int, count: int, tags: Sequence[str] = ()) -> list[Recorded]:
     """The first events that a follower gets."""
     got: list[Recorded] = []
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         async for batch in feed.follow(after, tags=tags):
             got.extend(batch)
             if len(got) >= count:
@@ -52,7 +52,7 @@ async def followed(feed: EventFeed, after: int, count: int, tags: Sequence[str] 
 
 async def next_events(batches: AsyncIterator[Sequence[Recorded]]) -> Sequence[Recorded]:
     """The next batch that is not empty."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         async for batch in batches:
             if batch:
                 return batch
