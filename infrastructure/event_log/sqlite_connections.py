@@ -40,8 +40,10 @@ def connect(path: Path) -> sqlite3.Connection:
 class SqliteThreads:
     """Runs functions of a connection, each thread with its own; closing waits for what runs."""
 
-    def __init__(self, path: Path, name: str, count: int) -> None:
+    def __init__(self, path: Path, name: str, count: int, prepare: str = "") -> None:
+        """prepare: a script of temporary things for each connection."""
         self._path = path
+        self._prepare = prepare
         self._executor = ThreadPoolExecutor(count, thread_name_prefix=name)
         self._local = threading.local()
         self._connections: list[sqlite3.Connection] = []
@@ -67,6 +69,7 @@ class SqliteThreads:
     def _connection(self) -> sqlite3.Connection:
         if not hasattr(self._local, "connection"):
             self._local.connection = connect(self._path)
+            self._local.connection.executescript(self._prepare)
             self._connections.append(self._local.connection)
         connection: sqlite3.Connection = self._local.connection
         return connection

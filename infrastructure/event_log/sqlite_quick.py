@@ -37,8 +37,6 @@ CREATE TEMP TRIGGER kasal_flush_guard INSTEAD OF INSERT ON kasal_flush WHEN NEW.
         (SELECT max(originator_version) FROM kasal_events WHERE originator_id = NEW.stream), 0);
 END;
 CREATE TEMP TRIGGER kasal_flush_event INSTEAD OF INSERT ON kasal_flush WHEN NEW.kind = {EVENT} BEGIN
-    SELECT RAISE(ABORT, 'conflict') WHERE NEW.version <> 1 + coalesce(
-        (SELECT max(originator_version) FROM kasal_events WHERE originator_id = NEW.stream), 0);
     INSERT INTO kasal_events (notification_id, originator_id, originator_version, topic, state, metadata)
     VALUES (NEW.position, NEW.stream, NEW.version, NEW.topic, NEW.state, NEW.metadata);
 END;
@@ -61,33 +59,30 @@ class Unsuited(Exception):
 
 
 class QuickFlush:
-    """Of one connection, outside of its transactions. head: where this process last saw the log."""
+    """A batch as the statement's values: made on the event loop, so that the thread only executes."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection = connection
-        self.head: int | None = None
-        connection.executescript(PREPARE)
-
-    def flush(self, batch: Sequence[Append]) -> Sequence[Appended]:
-        """Store a batch in which every command stands as it expects to.
-
-        Raises `Unsuited`, and `sqlite3.Error` for what a batch can not help.
-        """
-        if self.head is None:
-            raise Unsuited
-        outcomes = positions_of(batch, self.head)
-        rows = list(_rows(batch, outcomes, self.head))
+    def __init__(self, batch: Sequence[Append], head: int) -> None:
+        """head: where the log was when this process last saw it. Raises `Unsuited`."""
+        self.outcomes = positions_of(batch, head)
+        rows = list(_rows(batch, self.outcomes, head))
         if len(rows) > MAX_ROWS:
             raise Unsuited
         padded = 1 << (len(rows) - 1).bit_length()
-        values = [value for row in rows for value in row]
-        values += NOTHING * (padded - len(rows))
+        self._statement = _insert(padded)
+        self._values = [value for row in rows for value in row]
+        self._values += NOTHING * (padded - len(rows))
+
+    def store(self, connection: sqlite3.Connection) -> Sequence[Appended]:
+        """The outcomes, if every command stands as it expects to.
+
+        On a connection with `PREPARE`, outside of a transaction. Raises `Unsuited`, and `sqlite3.Error` for
+        what a batch can not help.
+        """
         try:
-            self._connection.execute(_insert(padded), values)
+            connection.execute(self._statement, self._values)
         except sqlite3.IntegrityError as error:
             raise Unsuited from error
-        self.head = outcomes[-1].position
-        return outcomes
+        return self.outcomes
 
 
 def positions_of(batch: Sequence[Append], head: int) -> list[Appended]:
@@ -102,7 +97,7 @@ def _rows(batch: Sequence[Append], outcomes: Sequence[Appended], head: int) -> I
     yield (HEAD, head, None, outcomes[-1].position - head, None, None, None)
     position = head
     for append, outcome in zip(batch, outcomes, strict=True):
-        for stream, version in append.guards:
+        for stream, version in rests_on(append):
             yield (GUARD, None, stream, version, None, None, None)
         for version, event in enumerate(append.events, append.expected_version + 1):
             position += 1
@@ -113,6 +108,15 @@ def _rows(batch: Sequence[Append], outcomes: Sequence[Appended], head: int) -> I
         if (record := append.record) is not None:
             hashed, command = record.request_hash, record.command_id
             yield (RECORD, position, record.key, outcome.version, hashed, record.response, command)
+
+
+def rests_on(append: Append) -> Sequence[tuple[str, int]]:
+    """What has to be looked up. That a stream is not there yet shows when its first event is inserted."""
+    return (
+        (*append.guards, (append.stream, append.expected_version))
+        if append.expected_version
+        else append.guards
+    )
 
 
 @cache

@@ -29,7 +29,7 @@ from infrastructure.event_log.rows import (
     encode_metadata,
 )
 from infrastructure.event_log.sqlite_connections import SqliteThreads
-from infrastructure.event_log.sqlite_quick import QuickFlush, Unsuited
+from infrastructure.event_log.sqlite_quick import PREPARE, QuickFlush, Unsuited
 
 NewRow = tuple[str, int, str, bytes, str]
 """Stream, version, tag, body, metadata."""
@@ -69,19 +69,36 @@ POISONOUS = (
 
 
 class SqliteWriter:
-    """`appender.Writer` on a thread of its own."""
+    """`appender.Writer` on a thread of its own. head: of the log after the last batch, if that is known."""
 
     def __init__(self, path: Path) -> None:
-        self._thread = SqliteThreads(path, "event-log-writer", 1)
-        self._quick: QuickFlush | None = None
+        self._thread = SqliteThreads(path, "event-log-writer", 1, PREPARE)
+        self._head: int | None = None
 
     async def flush(self, batch: Sequence[Append]) -> Sequence[Outcome]:
         try:
-            return await self._thread.run(self._flush, batch)
+            outcomes: Sequence[Outcome] = await self._quick(batch)
+            if not outcomes:
+                outcomes = await self._thread.run(flush, batch)
         except POISONOUS as error:
             raise FlushRefused(Invalid(f"the event log refused the command: {error}")) from error
         except sqlite3.Error as error:
             raise FlushFailed(error, may_stand=False) from error
+        accepted = [outcome.position for outcome in outcomes if isinstance(outcome, Appended)]
+        self._head = accepted[-1] if accepted else None
+        return outcomes
+
+    async def _quick(self, batch: Sequence[Append]) -> Sequence[Appended]:
+        """The outcomes of a batch against which nothing speaks; () when it has to go the long way."""
+        if self._head is None:
+            return ()
+        try:
+            return await self._thread.run(QuickFlush(batch, self._head).store)
+        except Unsuited:
+            return ()
+        except sqlite3.OperationalError as error:
+            may_stand = error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY
+            raise FlushFailed(error, may_stand=may_stand) from error
 
     async def landed(self, appends: Sequence[Append]) -> Sequence[Appended | None]:
         try:
@@ -95,21 +112,6 @@ class SqliteWriter:
 
     async def close(self) -> None:
         await self._thread.close()
-
-    def _flush(self, connection: sqlite3.Connection, batch: Sequence[Append]) -> Sequence[Outcome]:
-        """The quick way, or the long one, after which the quick one knows the head again."""
-        if self._quick is None:
-            self._quick = QuickFlush(connection)
-        try:
-            return self._quick.flush(batch)
-        except sqlite3.OperationalError as error:
-            may_stand = error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY
-            raise FlushFailed(error, may_stand=may_stand) from error
-        except Unsuited:
-            outcomes = flush(connection, batch)
-            accepted = [outcome.position for outcome in outcomes if isinstance(outcome, Appended)]
-            self._quick.head = accepted[-1] if accepted else None
-            return outcomes
 
 
 def flush(connection: sqlite3.Connection, batch: Sequence[Append]) -> Sequence[Outcome]:

@@ -34,6 +34,7 @@ from interfaces.http.answers import Accepted
 from interfaces.http.app import create_app, spare_the_collector
 from interfaces.http.examples import BLOG
 from interfaces.http.parts import Parts
+from interfaces.processes.process import freeze
 from projections.database import open_read_database
 
 WORKFLOW = "blog-production"
@@ -82,6 +83,7 @@ async def no_tokens(tenant: str, execution_id: str) -> Any:
 
 
 async def main(kind: str, url: str) -> None:
+    freeze()
     spare_the_collector()
     app = await api(url) if kind == "api" else Litestar([stub], openapi_config=None, logging_config=None)
     listener = socket.create_server(("127.0.0.1", 0))
