@@ -17,18 +17,19 @@ from domain.catalog import CATALOG
 from domain.execution import EXECUTION, RequestExecution
 from domain.message import Aggregate, Command, Recorded
 from domain.registry import AnyCommand, event_of
+from domain.schedule import SCHEDULE, CreateSchedule
 from domain.slots import SLOTS
 from domain.workflow import WORKFLOW, CreateWorkflow
 
 REMEMBERED_STREAMS = 10_000
 
 _BY_CATEGORY: dict[str, Aggregate[Any, Any, Any]] = {
-    aggregate.category: aggregate for aggregate in (CATALOG, WORKFLOW, EXECUTION, SLOTS)
+    aggregate.category: aggregate for aggregate in (CATALOG, WORKFLOW, EXECUTION, SLOTS, SCHEDULE)
 }
 _BY_COMMAND: dict[type[Command], Aggregate[Any, Any, Any]] = {
     command: aggregate for aggregate in _BY_CATEGORY.values() for command in aggregate.commands
 }
-_CREATES = (RequestExecution, CreateWorkflow)
+_CREATES = (RequestExecution, CreateWorkflow, CreateSchedule)
 
 S = TypeVar("S")
 

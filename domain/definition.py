@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from domain.limits import Budget
-from domain.steps import Approval, Crew, Join, Route, Router, Signal, Step
+from domain.steps import Approval, Crew, Delay, Join, Route, Router, Signal, Step
 from domain.terms import PLACEHOLDER, CallsPerMinute, Json, JsonSchema, ModelName, Name, Priority, Text, Title
 
 SINGLE_STEP = "crew"
@@ -192,6 +192,7 @@ __all__ = [
     "Approval",
     "Crew",
     "Definition",
+    "Delay",
     "Guardrail",
     "Join",
     "Json",

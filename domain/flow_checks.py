@@ -12,10 +12,10 @@ from domain import graph
 from domain.catalog import Catalog
 from domain.conditions import Type, check, object_of, parse, type_of_schema
 from domain.conditions.syntax import RESERVED
-from domain.conditions.types import TEXT
+from domain.conditions.types import BOOL, TEXT
 from domain.definition import Definition
 from domain.errors import ConditionError, Fault
-from domain.steps import KINDS, Approval, Join, Router, Signal, Step
+from domain.steps import KINDS, Approval, Delay, Join, Router, Signal, Step
 
 ROOTS = ("inputs", "steps")
 """Names of an expression that are no step's: a step called so is reached as `steps.inputs`."""
@@ -42,6 +42,8 @@ def flow_faults(definition: Definition, catalog: Catalog) -> Iterator[Fault]:
             yield from router_faults(definition, catalog, name, step.router)
         if step.approval is not None:
             yield from approval_faults(definition, name, step.approval)
+        if step.wait is not None:
+            yield from delay_faults(definition, catalog, name, step.wait)
         if step.signal is not None:
             yield from signal_faults(definition, catalog, name, step.signal)
     yield from placing_faults(definition)
@@ -112,6 +114,15 @@ def approval_faults(definition: Definition, name: str, approval: Approval) -> It
             yield Fault(where, f"step {shown!r} gives no output before {name!r}; expected an earlier step")
 
 
+def delay_faults(definition: Definition, catalog: Catalog, name: str, delay: Delay) -> Iterator[Fault]:
+    at = ("steps", name, "wait")
+    if (delay.for_s is None) == (delay.until is None):
+        yield Fault(pointer(*at), "expected either for_s or until")
+    if delay.until is not None:
+        names = names_before(definition, catalog, name)
+        yield from condition_faults(delay.until, names, pointer(*at, "until"), TEXT)
+
+
 def signal_faults(definition: Definition, catalog: Catalog, name: str, signal: Signal) -> Iterator[Fault]:
     known = {**catalog.schemas, **definition.schemas}
     if signal.payload_schema is not None and signal.payload_schema not in known:
@@ -120,13 +131,13 @@ def signal_faults(definition: Definition, catalog: Catalog, name: str, signal: S
         )
 
 
-def condition_faults(text: str, names: Mapping[str, Type], at: str) -> Iterator[Fault]:
+def condition_faults(text: str, names: Mapping[str, Type], at: str, expected: Type = BOOL) -> Iterator[Fault]:
     try:
         node = parse(text)
     except ConditionError as error:
         yield Fault(at, str(error))
         return
-    for fault in check(node, names).faults:
+    for fault in check(node, names, expected).faults:
         yield Fault(at, fault)
 
 

@@ -14,14 +14,19 @@ from domain.catalog import CATALOG, CatalogCommands, CatalogEvents
 from domain.errors import UnknownEvent
 from domain.execution import EXECUTION, ExecutionCommands, ExecutionEvents
 from domain.message import Event, Recorded, tag_of
+from domain.schedule import SCHEDULE, ScheduleCommands, ScheduleEvents
 from domain.slots import SLOTS, SlotsCommands, SlotsEvents
 from domain.workflow import WORKFLOW, WorkflowCommands, WorkflowEvents
 
-AnyEvent: TypeAlias = CatalogEvents | WorkflowEvents | ExecutionEvents | SlotsEvents
-AnyCommand: TypeAlias = CatalogCommands | WorkflowCommands | ExecutionCommands | SlotsCommands
+AnyEvent: TypeAlias = CatalogEvents | WorkflowEvents | ExecutionEvents | SlotsEvents | ScheduleEvents
+AnyCommand: TypeAlias = (
+    CatalogCommands | WorkflowCommands | ExecutionCommands | SlotsCommands | ScheduleCommands
+)
 
 EVENT_TYPES: dict[str, type[Event]] = {
-    tag_of(event): event for aggregate in (CATALOG, WORKFLOW, EXECUTION, SLOTS) for event in aggregate.events
+    tag_of(event): event
+    for aggregate in (CATALOG, WORKFLOW, EXECUTION, SLOTS, SCHEDULE)
+    for event in aggregate.events
 }
 """Every stored tag and its class."""
 

@@ -15,6 +15,9 @@ from domain.terms import CallsPerMinute, Condition, Line, ModelName, Name, Text
 Names = Annotated[tuple[Name, ...], msgspec.Meta(min_length=1, max_length=200)]
 
 
+MAX_WAIT_S = 366 * 24 * 3600
+
+
 class Crew(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """Tasks that one runner works through, in this order.
 
@@ -67,6 +70,8 @@ class Approval(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     approvals        how many of them have to agree; one that rejects is enough
     require_comment  every decision comes with one
     on_reject        the step that follows a rejection; left out: the execution fails
+    timeout_s        how long it is waited for; None: for ever
+    on_timeout       then it counts as rejected; or the execution fails, whatever `on_reject` says
     """
 
     message: Text
@@ -75,6 +80,20 @@ class Approval(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     approvals: Annotated[int, msgspec.Meta(ge=1, le=20)] = 1
     require_comment: bool = False
     on_reject: Name | None = None
+    timeout_s: Annotated[int, msgspec.Meta(ge=1, le=MAX_WAIT_S)] | None = None
+    on_timeout: Literal["reject", "fail"] = "reject"
+
+
+class Delay(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Nothing happens for a while.
+
+    for_s  so many seconds; or
+    until  an expression that gives a moment as text: ISO 8601 with a zone. One that has
+           passed is over at once
+    """
+
+    for_s: Annotated[int, msgspec.Meta(ge=1, le=MAX_WAIT_S)] | None = None
+    until: Condition | None = None
 
 
 class Signal(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -103,6 +122,7 @@ class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
     router: Router | None = None
     approval: Approval | None = None
     signal: Signal | None = None
+    wait: Delay | None = None
     after: tuple[Name, ...] | Join = ()
 
     @property

@@ -6,6 +6,7 @@ Imported by `definition`, `steps` and `catalog`. Its one rule: a bound that a pe
 from __future__ import annotations
 
 import re
+from datetime import datetime
 from typing import Annotated
 
 import msgspec
@@ -29,6 +30,9 @@ Condition = Annotated[
     str,
     msgspec.Meta(min_length=1, max_length=1_000, description="an expression; see docs/workflows.md"),
 ]
+
+Moment = Annotated[datetime, msgspec.Meta(tz=True)]
+"""A time with its zone."""
 
 PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_-]*)\}")
 """`{ticket}` in a prompt stands for the input of that name (CrewAI's own pattern)."""

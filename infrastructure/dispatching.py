@@ -13,14 +13,18 @@ from application.commands import CommandHandler
 from application.delays import StepDelays
 from application.dispatcher import Dispatcher, Feed, Order
 from application.ports import Clock, EventLog, WorkQueue
+from application.schedules import ScheduleRuns
 from application.timeouts import Timeouts
 from application.timers import Alarms
+from application.waits import Waits
 from infrastructure.nats.connection import Connection
 from infrastructure.nats.signals import signal
 from infrastructure.nats.subjects import control_subject
 from infrastructure.nats.timers import JetStreamTimers
 from infrastructure.open_work import OpenRows
+from infrastructure.planned import TABLES, PlannedRows
 from projections.database import ReadDatabase
+from projections.positions import position_of
 
 
 async def dispatch(
@@ -35,7 +39,10 @@ async def dispatch(
     runners_are_gone: bool,
 ) -> None:
     """Both loops, until they are cancelled."""
-    table, timers = OpenRows(read_db, clock), JetStreamTimers(connection)
+    table, planned, timers = OpenRows(read_db, clock), PlannedRows(read_db), JetStreamTimers(connection)
+
+    async def position() -> int:
+        return min(await table.position(), await position_of(read_db, TABLES))
 
     async def announce(execution_id: str, order: Order) -> None:
         await signal(connection, control_subject(execution_id), order.encode())
@@ -46,7 +53,9 @@ async def dispatch(
     kinds = (
         StepDelays(timers, queue, table.delayed_steps),
         Timeouts(timers, log, commands, clock, table.limited_executions),
+        Waits(timers, commands, planned.due_waits),
+        ScheduleRuns(timers, commands, clock, planned.schedules),
     )
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(dispatcher.run())
-        tasks.create_task(Alarms(new_feed(), timers, kinds, table.position).run())
+        tasks.create_task(Alarms(new_feed(), timers, kinds, position).run())

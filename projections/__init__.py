@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from projections.approvals import APPROVALS_PROJECTION
 from projections.catalog import CATALOG_PROJECTION
+from projections.due_waits import DUE_WAITS
 from projections.execution_detail import EXECUTION_DETAIL
 from projections.execution_history import EXECUTION_HISTORY
 from projections.execution_list import EXECUTION_LIST
 from projections.execution_timeline import EXECUTION_TIMELINE
 from projections.open_steps import OPEN_STEPS
 from projections.projection import Projection
+from projections.schedules import SCHEDULES_PROJECTION
 from projections.usage import USAGE_PROJECTION
 from projections.workflow_detail import WORKFLOW_DETAIL
 from projections.workflow_list import WORKFLOW_LIST
@@ -28,6 +30,8 @@ ALL: tuple[Projection, ...] = (
     CATALOG_PROJECTION,
     OPEN_STEPS,
     APPROVALS_PROJECTION,
+    DUE_WAITS,
+    SCHEDULES_PROJECTION,
 )
 
 __all__ = ["ALL", "Projection"]

@@ -20,7 +20,7 @@ FLOORS = {
 }
 OUTSIDE = {
     "domain": {"msgspec"},
-    "application": {"msgspec", "jsonschema", "referencing", "structlog"},
+    "application": {"cronsim", "msgspec", "jsonschema", "referencing", "structlog"},
     "projections": {"msgspec", "sqlalchemy", "structlog"},
     "projections/database": {"psycopg"},
     "seeds": {"msgspec", "yaml"},

@@ -124,6 +124,12 @@ class DecideApproval(ExecutionCommand, frozen=True, tag="DecideApproval"):
     edits: dict[str, TaskOutput] = {}
 
 
+class EndWait(StepCommand, frozen=True, tag="EndWait"):
+    """From a dispatcher: the time of the step's wait has come. Harmless when the wait is over already."""
+
+    wait_id: str
+
+
 class SendSignal(ExecutionCommand, frozen=True, tag="SendSignal"):
     """From outside. Already checked: the payload, against the step's schema."""
 
@@ -148,6 +154,7 @@ ExecutionCommands: TypeAlias = (
     | PauseExecution
     | ResumeExecution
     | DecideApproval
+    | EndWait
     | SendSignal
     | TimeOutExecution
     | RaiseBudget

@@ -8,6 +8,7 @@ from domain.execution.commands import (
     AdmitExecution,
     CancelExecution,
     DecideApproval,
+    EndWait,
     ExecutionCommands,
     PauseExecution,
     RaiseBudget,
@@ -28,6 +29,7 @@ from domain.execution.rules.placing import admit, placed
 from domain.execution.rules.raising import raise_budget
 from domain.execution.rules.reporting import record_progress
 from domain.execution.rules.requesting import request
+from domain.execution.rules.ringing import end_wait
 from domain.execution.rules.signalling import send_signal
 from domain.execution.state import Execution
 
@@ -52,6 +54,8 @@ def decided(state: Execution, command: ExecutionCommands) -> tuple[ExecutionEven
             return cancel(state, command)
         case DecideApproval():
             return decide_approval(state, command)
+        case EndWait():
+            return end_wait(state, command)
         case SendSignal():
             return send_signal(state, command)
         case PauseExecution():

@@ -7,6 +7,7 @@ from typing import Literal
 import msgspec
 
 from domain.definition import Json
+from domain.terms import Moment
 
 
 class Content(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -59,8 +60,12 @@ class Wait(msgspec.Struct, frozen=True, omit_defaults=True):
     kind     decides which command ends the wait
     id       what that command names; unique within the execution
     message  for the person, or the page, that is asked
+    for_s    ends by itself so long after it began (0: it does not), or
+    until    at this moment
     """
 
     kind: Literal["unknown_outcome", "budget", "human_input", "approval", "signal", "timer", "child"]
     id: str
     message: str = ""
+    for_s: float = 0
+    until: Moment | None = None

@@ -10,6 +10,7 @@ from domain.definition import Approval, Crew, Definition, Join, JsonSchema, Rout
 from domain.execution import (
     EXECUTION,
     DecideApproval,
+    EndWait,
     ExecutionCommands,
     RecordProgress,
     RequestExecution,
@@ -106,6 +107,10 @@ class Run:
         shown = shown_outputs(self.state, known.step) if known else {}
         command = {"approver": "lead", "digest": digest_of(message, shown), **fields}
         return self.send(DecideApproval(execution_id="x", approval_id=approval, decision=decision, **command))
+
+    def ring(self, step: str, wait_id: str) -> list[Event]:
+        """The time of a wait has come."""
+        return self.send(EndWait(execution_id="x", step=step, wait_id=wait_id))
 
     def signal(self, name: str, payload: object = None) -> list[Event]:
         return self.send(SendSignal(execution_id="x", name=name, payload=payload, by="me"))

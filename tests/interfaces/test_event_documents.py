@@ -75,7 +75,8 @@ def text_for(schema: dict[str, Any]) -> str:
     """A text that the pattern allows, of those that names and digests have."""
     pattern = schema.get("pattern", "")
     tried = ("a", "openai/gpt-4o-mini", "0" * 64, "a" * max(1, schema.get("minLength", 1)))
-    return next(text for text in tried if re.search(pattern, text))
+    least = schema.get("minLength", 0)
+    return next(text for text in tried if re.search(pattern, text) and len(text) >= least)
 
 
 def resolved(schema: dict[str, Any]) -> dict[str, Any]:

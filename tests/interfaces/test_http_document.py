@@ -95,6 +95,8 @@ async def test_every_example_of_a_request_is_taken(stack: Stack, document: dict[
     )
     ids = {"workflow_id": "blog-production"}
     ids |= {kind.removesuffix("s"): name for kind, (name, _) in ENTRIES.items()}
+    nightly = example_of(document, "create_schedule")
+    ids["schedule_id"] = (await stack.client.post("/v1/schedules", json=nightly)).json()["id"]
     for method, path, operation in operations(document):
         if operation["tags"] == ["Approvals"]:
             continue  # they need an execution that waits: test_http_approvals.py

@@ -88,12 +88,12 @@ def refused(
     after = evolve(state, rejected)
     if is_retry or approval.on_reject is not None:
         return (rejected, *after_step(after))
-    return (rejected, rejection_failure(known.step, approval, command))
+    return (rejected, rejection_failure(known.step, approval, rejected))
 
 
-def rejection_failure(step: str, approval: Approval, command: DecideApproval) -> ExecutionFailed:
-    comment = f": {command.comment}" if command.comment else ""
-    message = f"{command.approver} rejected {approval.message!r}{comment}"
+def rejection_failure(step: str, approval: Approval, event: ApprovalRejected) -> ExecutionFailed:
+    comment = f": {event.comment}" if event.comment else ""
+    message = f"{event.by} rejected {approval.message!r}{comment}"
     return ExecutionFailed(failure=Failure("rejected", message[:4_000]), step=step)
 
 

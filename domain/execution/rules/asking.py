@@ -34,7 +34,7 @@ def ask(state: Execution, step: str, approval: Approval) -> tuple[ExecutionEvent
         approvals=approval.approvals,
         require_comment=approval.require_comment,
     )
-    wait = Wait("approval", approval_id, approval.message)
+    wait = Wait("approval", approval_id, approval.message, for_s=approval.timeout_s or 0)
     return (requested, StepSuspended(step=step, attempt=0, wait=wait))
 
 
