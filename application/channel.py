@@ -13,7 +13,7 @@ import msgspec
 
 from application.commands import CommandHandler, Context, Outcome
 from application.contents import Contents, Part, named, part_fault
-from application.journals import journal_of
+from application.journals import past_of_step
 from application.ports import Assignment, EventLog, Prior
 from domain.errors import Conflict, Draining, Held, KasalError, NotFound, Rejected, Unavailable
 from domain.execution import (
@@ -27,6 +27,8 @@ from domain.execution import (
     StepFailed,
     StepStatus,
     TaskOutput,
+    TaskReviewed,
+    ToolCallStarted,
     refused_beginnings,
 )
 from domain.execution.results import earlier_context
@@ -96,11 +98,14 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     nothing of the report was recorded; without, what it would have begun was not.
     is_held: the attempt before still does that; claim again later.
     journal, outputs, part: what was asked for; has_more: and there is more, behind it.
+    unknown, reviews: with the journal's last page.
     missing: contents that are not there; a report that names them was not recorded, send it with them.
     """
 
     assignment: Assignment | None = None
     journal: tuple[Journaled | Prior, ...] = ()
+    unknown: tuple[ToolCallStarted, ...] = ()
+    reviews: tuple[TaskReviewed, ...] = ()
     outputs: dict[str, TaskOutput] = {}
     part: Part | None = None
     has_more: bool = False
@@ -178,9 +183,13 @@ class CommandChannel:
 
     async def _read_journal(self, asked: ReadJournal) -> Reply:
         """A page that fits a message."""
-        entries = (await journal_of(self._log, asked.execution_id, asked.step))[asked.offset :]
+        past = await past_of_step(self._log, asked.execution_id, asked.step)
+        entries = past.journal[asked.offset :]
         page = page_size(entries)
-        return Reply(journal=entries[:page], has_more=page < len(entries))
+        if page < len(entries):
+            return Reply(journal=entries[:page], has_more=True)
+        unknown = past.unknown[: page_size(past.unknown)]
+        return Reply(journal=entries, unknown=unknown, reviews=past.reviews)
 
     async def _read_outputs(self, asked: ReadOutputs) -> Reply:
         """A page that fits a message."""

@@ -8,47 +8,86 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from hashlib import sha256
-from typing import cast
+from typing import NamedTuple, cast
 
 import msgspec
 
 from application.ports import EventLog, Prior
 from domain.execution import (
     CallReused,
+    CallSettled,
     Content,
     ExecutionRequested,
     ForkedFrom,
     Journaled,
     ModelCallCompleted,
     Origin,
+    TaskReviewed,
     ToolCallCompleted,
     ToolCallFailed,
+    ToolCallStarted,
 )
 from domain.message import Recorded, tag_of
 from domain.registry import event_of
 
 JOURNALED = frozenset(tag_of(event) for event in (ModelCallCompleted, ToolCallCompleted, ToolCallFailed))
-REUSED = tag_of(CallReused)
+TOLD = frozenset(tag_of(event) for event in (CallReused, ToolCallStarted, CallSettled, TaskReviewed))
 
 
-async def journal_of(log: EventLog, execution_id: str, step: str) -> tuple[Journaled | Prior, ...]:
-    """What is known of a step's calls, in order: its own outcomes, then what its past has left.
+class StepPast(NamedTuple):
+    """What is known of a step's earlier attempts.
 
-    A call's id is the same in every attempt. It stands here twice when the first outcome was a tool's failure
-    and the agent asked again. A model call that failed is none: it is sent again.
+    journal  outcomes of calls, in order: its own, then what the past of a fork has left
+    unknown  tool calls that were begun, and of which nobody knows how they came out
+    reviews  what people said of its tasks' outputs
     """
+
+    journal: tuple[Journaled | Prior, ...]
+    unknown: tuple[ToolCallStarted, ...]
+    reviews: tuple[TaskReviewed, ...]
+
+
+async def past_of_step(log: EventLog, execution_id: str, step: str) -> StepPast:
+    """A call's id is the same in every attempt. It stands in the journal twice when the first outcome was a
+    tool's failure and the agent asked again. A model call that failed is none: it is sent again."""
     events = await log.read_stream(f"execution-{execution_id}")
     past = {prior.origin: prior for prior in await past_of(log, events, step)}
     own: list[Journaled] = []
+    begun: dict[str, ToolCallStarted] = {}
+    reviews: list[TaskReviewed] = []
     for recorded in events:
-        if recorded.tag == REUSED:
-            reused = cast("CallReused", event_of(recorded))
-            prior = past.pop(reused.origin, None)
-            if reused.attempt and prior:
-                own.append(msgspec.structs.replace(prior.outcome, call=reused.call))
-        elif outcome := outcome_in(recorded, step):
+        if outcome := outcome_in(recorded, step):
+            begun.pop(outcome.call, None)
             own.append(outcome)
-    return (*own, *past.values())
+        elif recorded.tag in TOLD:
+            match event_of(recorded):
+                case CallReused() as reused if prior := past.pop(reused.origin, None):
+                    if reused.attempt:
+                        own.append(msgspec.structs.replace(prior.outcome, call=reused.call))
+                case ToolCallStarted() as intent if intent.step == step:
+                    begun[intent.call] = intent
+                case CallSettled() as settled if settled.call in begun:
+                    own += settled_outcome(begun.pop(settled.call), settled)
+                case TaskReviewed() as review if review.step == step:
+                    reviews.append(review)
+    return StepPast((*own, *past.values()), tuple(begun.values()), tuple(reviews))
+
+
+def settled_outcome(intent: ToolCallStarted, settled: CallSettled) -> tuple[ToolCallCompleted, ...]:
+    """The outcome that a person gave; () when the call is to be sent again."""
+    if settled.result is None:
+        return ()
+    return (
+        ToolCallCompleted(
+            step=intent.step,
+            attempt=intent.attempt,
+            call=intent.call,
+            tool=intent.tool,
+            result=settled.result,
+            duration_ms=0,
+            task=intent.task,
+        ),
+    )
 
 
 async def past_of(log: EventLog, events: Sequence[Recorded], step: str) -> list[Prior]:

@@ -27,7 +27,16 @@ from application.log_port import (
 )
 from domain.catalog import Model
 from domain.definition import Definition, Json
-from domain.execution import Journaled, Origin, Progress, StepCompleted, StepFailed, TaskOutput
+from domain.execution import (
+    Journaled,
+    Origin,
+    Progress,
+    StepCompleted,
+    StepFailed,
+    TaskOutput,
+    TaskReviewed,
+    ToolCallStarted,
+)
 from domain.message import Recorded
 
 __all__ = [
@@ -165,6 +174,8 @@ class Assignment(msgspec.Struct, frozen=True, kw_only=True):
     journal  the calls whose outcome is known: of earlier attempts, then of the past that a fork has; in order
     done     tasks of this step that a fork has taken over: not worked on, their outputs are in `outputs`
     former_models  see `ForkedFrom`
+    unknown  tool calls of earlier attempts whose outcome nobody knows: begun, and no more was heard
+    reviews  what people said of the outputs of the step's tasks
     """
 
     execution_id: str
@@ -180,6 +191,8 @@ class Assignment(msgspec.Struct, frozen=True, kw_only=True):
     is_fork: bool = False
     done: tuple[str, ...] = ()
     former_models: dict[str, tuple[Model, ...]] = {}
+    unknown: tuple[ToolCallStarted, ...] = ()
+    reviews: tuple[TaskReviewed, ...] = ()
     tenant: str = "default"
 
 

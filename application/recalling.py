@@ -18,8 +18,9 @@ from domain.execution import Journaled, TaskOutput
 log = structlog.get_logger()
 
 
-async def read_journal(channel: Channel, assignment: Assignment) -> tuple[Journaled | Prior, ...]:
-    """The known outcomes of the step's calls, page by page, each with its whole text."""
+async def with_past(channel: Channel, assignment: Assignment) -> Assignment:
+    """The assignment with the known outcomes of the step's calls, page by page, each with its whole text, the
+    calls of which nobody knows, and what people said of the outputs."""
     pages: list[Journaled | Prior] = []
     has_more = True
     while has_more:
@@ -37,7 +38,9 @@ async def read_journal(channel: Channel, assignment: Assignment) -> tuple[Journa
         else:
             prior = isinstance(entry, Prior)
             journal.append(msgspec.structs.replace(entry, outcome=whole) if prior else whole)
-    return tuple(journal)
+    return msgspec.structs.replace(
+        assignment, journal=tuple(journal), unknown=reply.unknown, reviews=reply.reviews
+    )
 
 
 async def read_outputs(channel: Channel, assignment: Assignment, *, has_more: bool) -> dict[str, TaskOutput]:

@@ -16,7 +16,7 @@ import msgspec
 import structlog
 
 from application.ports import Assignment, Crashed, CrewEngine, Delivery, Handler, Stopped, Work, WorkQueue
-from application.recalling import read_journal, read_outputs
+from application.recalling import read_outputs, with_past
 from application.reporting import Channel, StepReporter
 from domain.errors import KasalError, NotFound
 from domain.execution import (
@@ -192,8 +192,8 @@ async def whole(channel: Channel, assignment: Assignment, *, has_more: bool) -> 
     """The assignment with what did not fit its message. Raises `NotFound` for a text that was erased."""
     outputs = await read_outputs(channel, assignment, has_more=has_more)
     has_past = assignment.attempt > 1 or assignment.is_fork
-    journal = await read_journal(channel, assignment) if has_past else ()
-    return msgspec.structs.replace(assignment, outputs=outputs, journal=journal)
+    assignment = msgspec.structs.replace(assignment, outputs=outputs)
+    return await with_past(channel, assignment) if has_past else assignment
 
 
 def failed(assignment: Assignment, failure: Failure) -> StepFailed:

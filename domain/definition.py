@@ -12,7 +12,18 @@ import msgspec
 
 from domain.limits import Budget
 from domain.steps import Approval, Crew, Delay, Join, Route, Router, Signal, Step
-from domain.terms import PLACEHOLDER, CallsPerMinute, Json, JsonSchema, ModelName, Name, Priority, Text, Title
+from domain.terms import (
+    PLACEHOLDER,
+    CallsPerMinute,
+    Json,
+    JsonSchema,
+    ModelName,
+    Name,
+    Priority,
+    Text,
+    Title,
+    UnknownOutcome,
+)
 
 SINGLE_STEP = "crew"
 """The name of the step of a document that gives no steps."""
@@ -26,6 +37,7 @@ class Agent(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
     max_iter  model calls for one task before the agent has to answer, 1..100
     max_rpm   model calls within a minute, over all its tasks of a step; None: as many as it likes
     max_execution_time  seconds for one task; then the task fails
+    unknown_outcome     what becomes of a tool call that may have happened; None: what its tool says
     allow_delegation    it may give work to, and ask, the other agents of the document
     """
 
@@ -38,6 +50,7 @@ class Agent(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
     max_rpm: CallsPerMinute | None = None
     max_execution_time: Annotated[int, msgspec.Meta(ge=1, le=86_400)] | None = None
     allow_delegation: bool = False
+    unknown_outcome: UnknownOutcome | None = None
 
 
 class Guardrail(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -67,6 +80,7 @@ class Task(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
     output_schema    the name of a JSON Schema that the output must be an instance of
     async_execution  run beside the async tasks next to it; the next other task waits for them
     guardrail        what the answer has to pass
+    human_input      a person approves the output, or has the agent try again; the step waits for that
     """
 
     description: Text
@@ -77,6 +91,7 @@ class Task(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
     output_schema: Name | None = None
     async_execution: bool = False
     guardrail: Guardrail | None = None
+    human_input: bool = False
 
 
 class Limits(Budget, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -25,6 +25,8 @@ Line = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 JsonSchema = dict[str, Json]
 CallsPerMinute = Annotated[int, msgspec.Meta(ge=1, le=100_000)]
 Priority = Annotated[int, msgspec.Meta(ge=0, le=9)]
+UnknownOutcome = Literal["ask", "resend", "fail"]
+"""What becomes of a tool call that may have happened: a person is asked, it is sent again, the step fails."""
 
 Condition = Annotated[
     str,

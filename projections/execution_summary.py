@@ -13,6 +13,7 @@ import msgspec
 from domain.execution import (
     ApprovalRejected,
     CallReused,
+    CallSettled,
     ExecutionAdmitted,
     ExecutionCancelled,
     ExecutionCompleted,
@@ -149,10 +150,16 @@ def suspended(row: ExecutionSummary, fact: Fact) -> None:
     event = fact.of(StepSuspended)
     wait = event.wait
     settle(row, event.step)
-    row.waits.append(
-        OpenWait(step=event.step, kind=wait.kind, id=wait.id, message=wait.message, since=fact.at)
-    )
+    row.waits += [
+        OpenWait(step=event.step, kind=wait.kind, id=name, message=wait.message, since=fact.at)
+        for name in (wait.id, *wait.others)
+    ]
     rest(row)
+
+
+def call_settled(row: ExecutionSummary, fact: Fact) -> None:
+    call = fact.of(CallSettled).call
+    row.waits = [wait for wait in row.waits if wait.id != call]
 
 
 def step_completed(row: ExecutionSummary, fact: Fact) -> None:
@@ -267,6 +274,7 @@ CHANGES: dict[str, Callable[[ExecutionSummary, Fact], None]] = {
     tag_of(ExecutionAdmitted): admitted,
     tag_of(StepStarted): started,
     tag_of(StepSuspended): suspended,
+    tag_of(CallSettled): call_settled,
     tag_of(StepCompleted): step_completed,
     tag_of(StepFailed): step_failed,
     tag_of(StepResolved): resolved,

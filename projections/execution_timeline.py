@@ -8,6 +8,7 @@ from domain.errors import NotFound
 from domain.execution import (
     ApprovalRejected,
     CallReused,
+    CallSettled,
     Content,
     ExecutionCancelled,
     ExecutionCompleted,
@@ -72,8 +73,9 @@ def fold(rows: Rows, fact: Fact) -> None:
         case StepReused() as e:
             rows.put(ENTRIES, at_once(fact, f"step:{e.step}:0", "step", e.step))
         case ToolCallCompleted() as e:
-            end(rows, fact, f"call:{e.call}", duration_ms=e.duration_ms)
-            rows.change(ENTRIES, fact.entity_id, f"call:{e.call}").output = text_of(e.result)
+            gave(rows, fact, e.call, e.result, e.duration_ms)
+        case CallSettled(result=Content() as result) as e:
+            gave(rows, fact, e.call, result)
         case ModelCallFailed() | ToolCallFailed() as e:
             end(rows, fact, f"call:{e.call}", duration_ms=e.duration_ms, error=e.failure.message)
         case StepCompleted() as e:
@@ -87,6 +89,12 @@ def fold(rows: Rows, fact: Fact) -> None:
             interrupt(rows, fact, e.step)
         case ExecutionCompleted() | ExecutionFailed() | ExecutionCancelled() | ExecutionTimedOut():
             interrupt(rows, fact)
+
+
+def gave(rows: Rows, fact: Fact, call: str, result: Content, duration_ms: int | None = None) -> None:
+    """A tool's result, from the tool itself or from a person who has looked."""
+    end(rows, fact, f"call:{call}", duration_ms=duration_ms)
+    rows.change(ENTRIES, fact.entity_id, f"call:{call}").output = text_of(result)
 
 
 def task_entry(event: TaskStarted | TaskCompleted | TaskFailed) -> str:

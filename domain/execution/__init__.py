@@ -6,6 +6,7 @@ lost queue forgot).
 """
 
 from domain.execution.admission import ExecutionAdmitted, ExecutionHeld
+from domain.execution.answers import CallSettled, TaskReviewed
 from domain.execution.approvals import (
     ApprovalGiven,
     ApprovalRejected,
@@ -36,7 +37,9 @@ from domain.execution.commands import (
     RequestExecution,
     RescheduleStep,
     ResumeExecution,
+    ReviewTask,
     SendSignal,
+    SettleCall,
     StartStep,
     TimeOutExecution,
 )
@@ -94,6 +97,8 @@ EXECUTION = Aggregate(
         SendSignal,
         TimeOutExecution,
         RaiseBudget,
+        SettleCall,
+        ReviewTask,
     ),
     events=(
         ExecutionRequested,
@@ -131,6 +136,8 @@ EXECUTION = Aggregate(
         ExecutionFailed,
         ExecutionCancelled,
         ExecutionTimedOut,
+        CallSettled,
+        TaskReviewed,
     ),
 )
 
@@ -144,6 +151,7 @@ __all__ = [
     "ApprovalRequested",
     "BudgetRaised",
     "CallReused",
+    "CallSettled",
     "CancelExecution",
     "Content",
     "DecideApproval",
@@ -177,8 +185,10 @@ __all__ = [
     "RequestExecution",
     "RescheduleStep",
     "ResumeExecution",
+    "ReviewTask",
     "RouteChosen",
     "SendSignal",
+    "SettleCall",
     "Shown",
     "SignalReceived",
     "StartStep",
@@ -199,6 +209,7 @@ __all__ = [
     "TaskFailed",
     "TaskOutput",
     "TaskReused",
+    "TaskReviewed",
     "TaskStarted",
     "TimeOutExecution",
     "ToolCallCompleted",

@@ -10,7 +10,7 @@ from domain.catalog import Model
 from domain.definition import Definition, Json
 from domain.execution.events import Progress, TakenOver
 from domain.execution.forks import ForkedFrom
-from domain.execution.values import TaskOutput
+from domain.execution.values import Content, TaskOutput
 from domain.limits import Budget
 from domain.message import Command
 
@@ -144,6 +144,23 @@ class RaiseBudget(ExecutionCommand, frozen=True, tag="RaiseBudget"):
     budget: Budget = Budget()
 
 
+class SettleCall(ExecutionCommand, frozen=True, tag="SettleCall"):
+    """From a person: how a call of unknown outcome came out; see `CallSettled`."""
+
+    call: str
+    outcome: Literal["happened", "did_not_happen", "failed"]
+    result: Content | None = None
+    message: Annotated[str, msgspec.Meta(max_length=2_000)] = ""
+
+
+class ReviewTask(ExecutionCommand, frozen=True, tag="ReviewTask"):
+    """From a person: whether the output of a task will do; see `TaskReviewed`."""
+
+    review: str
+    is_approved: bool
+    feedback: Annotated[str, msgspec.Meta(max_length=20_000)] = ""
+
+
 ExecutionCommands: TypeAlias = (
     RequestExecution
     | AdmitExecution
@@ -158,4 +175,6 @@ ExecutionCommands: TypeAlias = (
     | SendSignal
     | TimeOutExecution
     | RaiseBudget
+    | SettleCall
+    | ReviewTask
 )

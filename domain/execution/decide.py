@@ -16,11 +16,14 @@ from domain.execution.commands import (
     RequestExecution,
     RescheduleStep,
     ResumeExecution,
+    ReviewTask,
     SendSignal,
+    SettleCall,
     StartStep,
     TimeOutExecution,
 )
 from domain.execution.events import ExecutionEvents
+from domain.execution.rules.answering import review_task, settle_call
 from domain.execution.rules.approving import decide_approval
 from domain.execution.rules.claiming import reschedule_step, start_step
 from domain.execution.rules.ending import cancel, time_out
@@ -66,5 +69,9 @@ def decided(state: Execution, command: ExecutionCommands) -> tuple[ExecutionEven
             return time_out(state, command)
         case RaiseBudget():
             return raise_budget(state, command)
+        case SettleCall():
+            return settle_call(state, command)
+        case ReviewTask():
+            return review_task(state, command)
         case _:
             assert_never(command)

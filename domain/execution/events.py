@@ -7,6 +7,7 @@ from typing import TypeAlias
 from domain.catalog import Model
 from domain.definition import Definition, Json
 from domain.execution.admission import ExecutionAdmitted, ExecutionHeld
+from domain.execution.answers import CallSettled, TaskReviewed
 from domain.execution.approvals import (
     ApprovalGiven,
     ApprovalRejected,
@@ -246,4 +247,6 @@ ExecutionEvents: TypeAlias = (
     | ExecutionPaused
     | ExecutionResumed
     | ExecutionTimedOut
+    | CallSettled
+    | TaskReviewed
 )

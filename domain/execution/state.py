@@ -7,6 +7,7 @@ from typing import assert_never
 from msgspec.structs import replace
 
 from domain.execution.admission import ExecutionAdmitted, ExecutionHeld
+from domain.execution.answers import CallSettled, TaskReviewed
 from domain.execution.budget import booked
 from domain.execution.calls import (
     CallReused,
@@ -87,8 +88,18 @@ def evolve(state: Execution, event: ExecutionEvents) -> Execution:
             return replace(state, is_held=isinstance(event, ExecutionHeld))
         case ExecutionCompleted() | ExecutionFailed() | ExecutionCancelled() | ExecutionTimedOut():
             return replace(state, status=ENDS[type(event)])
+        case CallSettled() | TaskReviewed():
+            return answered(state, event)
         case _:
             assert_never(event)
+
+
+def answered(state: Execution, event: CallSettled | TaskReviewed) -> Execution:
+    """A call less is asked about. After a review the step is scheduled again by an event of its own."""
+    step = state.steps[event.step]
+    if isinstance(event, TaskReviewed) or step.wait is None:
+        return state
+    return with_step(state, event.step, replace(step, wait=step.wait.without(event.call)))
 
 
 def moved(state: Execution, event: StepScheduled | StepStarted | StepSuspended | StepReleased) -> Execution:

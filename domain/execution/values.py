@@ -62,6 +62,7 @@ class Wait(msgspec.Struct, frozen=True, omit_defaults=True):
     message  for the person, or the page, that is asked
     for_s    ends by itself so long after it began (0: it does not), or
     until    at this moment
+    others   further ids that are asked for at the same time; the step goes on when all are answered
     """
 
     kind: Literal["unknown_outcome", "budget", "human_input", "approval", "signal", "timer", "child"]
@@ -69,3 +70,9 @@ class Wait(msgspec.Struct, frozen=True, omit_defaults=True):
     message: str = ""
     for_s: float = 0
     until: Moment | None = None
+    others: tuple[str, ...] = ()
+
+    def without(self, answered: str) -> Wait:
+        """What is still waited for; the last stays until the step goes on."""
+        rest = tuple(name for name in (self.id, *self.others) if name != answered)
+        return msgspec.structs.replace(self, id=rest[0], others=rest[1:]) if rest else self

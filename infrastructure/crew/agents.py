@@ -24,7 +24,7 @@ from infrastructure.crew.rates import RateLimit
 from infrastructure.crew.tools import ReportedTool
 from infrastructure.llm.capabilities import known_provider
 from infrastructure.llm.reported import ReportedModel
-from infrastructure.tools import ToolSettings, ToolSpec
+from infrastructure.tools import ToolSettings, ToolSpec, UnknownOutcome
 
 
 def filled(text: str, inputs: Mapping[str, Json]) -> str:
@@ -85,6 +85,7 @@ class AgentBuilder:
         self._settings = settings
         self._retry_delay_s = retry_delay_s
         self._rates: dict[str, RateLimit] = {}
+        run.questions.asks = lambda intent: self._if_unknown(intent.tool, intent.agent) == "ask"
         crew = run.assignment.definition.graph[run.step].crew
         self._crew_rate = (RateLimit(crew.max_rpm),) if crew and crew.max_rpm else ()
 
@@ -104,7 +105,7 @@ class AgentBuilder:
             goal=filled(agent.goal, inputs),
             backstory=filled(agent.backstory, inputs),
             llm=self._reported(entry, lane, parameters, former, rates),
-            tools=[*(ReportedTool.of(spec, lane, self._settings) for spec in specs), *more],
+            tools=[*(self._reported_tool(spec, lane) for spec in specs), *more],
             max_iter=agent.max_iter,
             max_execution_time=agent.max_execution_time,
             max_retry_limit=0,  # `ReportedModel` tries again what may work
@@ -128,6 +129,17 @@ class AgentBuilder:
         return ReportedModel.of(
             entry, lane, parameters, self._retry_delay_s, former, rates, is_bounded=is_bounded
         )
+
+    def _reported_tool(self, spec: ToolSpec, lane: Lane) -> ReportedTool:
+        return ReportedTool.of(spec, lane, self._settings, self._if_unknown(spec.name, lane.agent))
+
+    def _if_unknown(self, tool: str, agent: str | None) -> UnknownOutcome:
+        """What becomes of a call that may have happened: the agent's word goes before the tool's."""
+        spec = self._tools.get(tool)
+        if spec is None or spec.idempotent:
+            return "resend"
+        asked = self._assignment.definition.agents.get(str(agent))
+        return (asked.unknown_outcome if asked else None) or spec.unknown_outcome
 
     def _rate(self, agent: definition.Agent, name: str) -> tuple[RateLimit, ...]:
         return (self._rates.setdefault(name, RateLimit(agent.max_rpm)),) if agent.max_rpm else ()

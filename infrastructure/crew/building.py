@@ -76,7 +76,7 @@ class CrewBuilder:
         lane = Lane(self._run, name, (self._crew.manager_agent or MANAGER) if is_managed else task.agent)
         agent = self._manager(task, lane) if is_managed else self._worker(task, lane)
         inputs = self._assignment.inputs
-        return ReportedTask.of(
+        built_task = ReportedTask.of(
             lane,
             self._earlier(task, built),
             self._assignment.outputs[name] if name in self._assignment.done else None,
@@ -89,6 +89,8 @@ class CrewBuilder:
             async_execution=task.async_execution,
             output_pydantic=self._output(name, task),
         )
+        built_task._asks_person = task.human_input
+        return built_task
 
     def _worker(self, task: definition.Task, lane: Lane) -> ReportedAgent:
         """The agent of the task, with tools to delegate where it may."""

@@ -14,19 +14,29 @@ import asyncio
 import concurrent.futures
 import threading
 import time
-from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from hashlib import sha256
 from itertools import chain
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, cast
 
 from application.ports import Assignment, Prior, Reporter, Stopped
 from domain.definition import Json
-from domain.execution import CallReused, Failure, Journaled, Progress, ToolCallFailed
+from domain.execution import (
+    CallReused,
+    Failure,
+    Journaled,
+    Progress,
+    StepSuspended,
+    ToolCallFailed,
+    ToolCallStarted,
+    Wait,
+)
 from domain.execution.past import reused
 from infrastructure.crew.contents import canonical
 from infrastructure.crew.occurrences import Occurrences
+from infrastructure.crew.past import Journal, Questions
+from infrastructure.tools import UnknownOutcome
 
 R = TypeVar("R")
 
@@ -52,22 +62,8 @@ class CallFailed(Exception):
         self.retry_after_s = retry_after_s
 
 
-class Journal:
-    """The known outcomes, by call: of earlier attempts, and of a fork's past. Safe from any thread."""
-
-    def __init__(self, entries: Iterable[Journaled | Prior]) -> None:
-        self._known: defaultdict[str, deque[Journaled | Prior]] = defaultdict(deque)
-        for entry in entries:
-            self._known[entry.origin.call if isinstance(entry, Prior) else entry.call].append(entry)
-
-    def take(self, calls: Iterable[str]) -> Journaled | Prior | None:
-        """The next outcome of the first of these calls that has one; each is given once, in the order in
-        which they came about."""
-        for call in calls:
-            with suppress(IndexError):
-                if call in self._known:
-                    return self._known[call].popleft()
-        return None
+class Unclear(Exception):
+    """A call may have happened or not, and its tool does not know."""
 
 
 class StepRun:
@@ -78,6 +74,7 @@ class StepRun:
         self.step = assignment.step
         self.journal = Journal(assignment.journal)
         self.attempt = assignment.attempt
+        self.questions = Questions(assignment)
         self.loop = asyncio.get_running_loop()
         self._reporter = reporter
         self._stopped = threading.Event()
@@ -108,6 +105,10 @@ class StepRun:
             raise self._stop() from error
         finally:
             self._reports.discard(report)
+
+    def suspended(self, wait: Wait) -> StepSuspended:
+        """What to report so that the step waits; reporting it raises `Stopped`."""
+        return StepSuspended(step=self.step, attempt=self.attempt, wait=wait)
 
     def tokens(self, call: str, text: str) -> None:
         """A piece of an answer, from any thread."""
@@ -195,7 +196,7 @@ class Lane:
 
     def below(self, agent: str, *work: str) -> Lane:
         """The lane of work that was delegated to an agent; the same work is the same lane again."""
-        name = f"{self.name}/{agent}.{sha256(canonical(work).encode(errors='replace')).hexdigest()[:8]}"
+        name = f"{self.name}~{agent}.{sha256(canonical(work).encode(errors='replace')).hexdigest()[:8]}"
         with self._making:
             return self._below.setdefault(name, Lane(self.run, self.task, agent, name))
 
@@ -215,13 +216,15 @@ class Lane:
         completed: Callable[[str, R, int], Progress],
         failed: Callable[[str, Failure, int], Progress],
         former: Iterable[Json] = (),
+        if_unknown: UnknownOutcome = "resend",
     ) -> R:
         """Report the intent, act, report the result: one call, from a worker thread.
 
         recall makes the result of a known outcome; then nothing is done and nothing reported. The others
         get the call's id (`<lane>:<kind>:<digest of the request>:<occurrence>`), completed and failed also
         its duration in ms. former: the request as it was in the past of a fork, where that counts as the
-        same. Raises `CallFailed` as `act` did, and `Stopped`.
+        same. if_unknown: what becomes of a call that may have happened. Raises `CallFailed` as `act` did,
+        `GaveUp`, and `Stopped`.
         """
         key = self._key(kind, request)
         occurrence = self._occurrences.claim(key)
@@ -232,17 +235,31 @@ class Lane:
                 self.run.record_from_thread(self._reused(known, call))
                 known = known.outcome
             return self._recalled(known, key, occurrence, recall)
+        if (intent := self.run.questions.unknown.get(call)) is not None:
+            self._doubt(intent, if_unknown)
         with self.run.call_in_flight():
             self.run.record_from_thread(started(call))
             begin = time.monotonic()
             try:
                 result = act(call)
+            except Unclear:
+                self._doubt(cast("ToolCallStarted", started(call)), if_unknown)
+                raise
             except CallFailed as error:
                 self._occurrences.release(key, occurrence)
                 self.run.record_from_thread(failed(call, error.failure, ms_since(begin)))
                 raise
             self.run.record_from_thread(completed(call, result, ms_since(begin)))
         return result
+
+    def _doubt(self, intent: ToolCallStarted, policy: UnknownOutcome) -> None:
+        """Returns when the call is to be sent again."""
+        if policy == "ask":
+            self.run.record_from_thread(self.run.suspended(self.run.questions.about(intent)))
+            raise Stopped("the step waits for an answer", is_over=True, is_draining=True)
+        if policy == "fail":
+            message = f"{intent.tool} was called, and nobody knows whether that happened"
+            raise GaveUp(Failure("unknown_outcome", message, self.task))
 
     def _key(self, kind: str, request: Json) -> str:
         return f"{self.name}:{kind}:{sha256(canonical(request).encode(errors='replace')).hexdigest()[:16]}"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from itertools import count
 from pathlib import Path
 from traceback import extract_tb
 from typing import Any
@@ -19,8 +20,9 @@ from crewai.utilities.formatter import DIVIDERS
 from crewai.utilities.i18n import I18N_DEFAULT
 from pydantic import BaseModel, PrivateAttr, ValidationError
 
+from application.ports import Stopped
 from domain.definition import Guardrail, JsonSchema
-from domain.execution import Failure, TaskCompleted, TaskFailed, TaskOutput, TaskStarted
+from domain.execution import Failure, TaskCompleted, TaskFailed, TaskOutput, TaskReviewed, TaskStarted, Wait
 from infrastructure.crew.contents import clean_json, clean_text, output_failure
 from infrastructure.crew.guardrails import objection
 from infrastructure.crew.lanes import GaveUp, Lane, ms_since
@@ -35,12 +37,14 @@ class ReportedTask(Task):  # type: ignore[misc]
     earlier  the outputs of earlier steps that its agent sees, as one text
     done     what it has produced already, in the past of a fork
     guard    what its answer has to pass, and the schema that this names
+    asks_person  somebody has to approve the answer
     """
 
     _lane: Lane = PrivateAttr()
     _earlier: str = PrivateAttr(default="")
     _done: TaskOutput | None = PrivateAttr(default=None)
     _guard: Guard | None = PrivateAttr(default=None)
+    _asks_person: bool = PrivateAttr(default=False)
 
     @classmethod
     def of(
@@ -58,7 +62,25 @@ class ReportedTask(Task):  # type: ignore[misc]
             self.output = self._as_crewai(self._done)
             return self.output
         whole = DIVIDERS.join(text for text in (self._earlier, context) if text)
-        return await reported(self._lane, lambda: self._guarded(agent, whole, tools))
+        return await reported(self._lane, lambda: self._reviewed(agent, whole, tools))
+
+    async def _reviewed(self, agent: Any, context: str, tools: Any) -> Any:
+        """An output that a person approved, where one is to; the agent tries again with what was said.
+
+        Raises `Stopped` while nobody has said anything yet: the step waits for that.
+        """
+        result = await self._guarded(agent, context, tools)
+        for number in count(1):
+            if not self._asks_person:
+                break
+            said = self._lane.run.questions.review(str(self._lane.task), number, result.raw)
+            if isinstance(said, Wait):
+                await self._lane.run.record(self._lane.run.suspended(said))
+                raise Stopped("the step waits for a review", is_over=True, is_draining=True)
+            if said.is_approved:
+                break
+            result = await self._guarded(agent, DIVIDERS.join([context, better(result.raw, said)]), tools)
+        return result
 
     async def _guarded(self, agent: Any, context: str, tools: Any) -> Any:
         """An output that passes the guardrail; the agent is told what was wrong, and tries again."""
@@ -103,6 +125,12 @@ def again(answer: str, fault: str) -> str:
     """What CrewAI says to an agent whose answer was refused; here it stands behind the context."""
     text = I18N_DEFAULT.errors("validation_error")
     return str(text.format(guardrail_result_error=fault, task_output=answer))
+
+
+def better(answer: str, said: TaskReviewed) -> str:
+    """What CrewAI says to an agent whose answer a person wants changed, with that answer."""
+    text = I18N_DEFAULT.slice("feedback_instructions").format(feedback=said.feedback)
+    return f"### Previous result:\n{answer}\n\n{text}"
 
 
 async def reported(lane: Lane, work: Callable[[], Awaitable[Any]]) -> Any:

@@ -7,6 +7,7 @@ never the end of the step.
 from __future__ import annotations
 
 from functools import cache
+from hashlib import sha256
 from typing import Any, cast
 
 from crewai.tools import BaseTool
@@ -17,8 +18,16 @@ from application.contents import MAX_CONTENT_BYTES
 from domain.definition import Json
 from domain.execution import Failure, ToolCallCompleted, ToolCallFailed, ToolCallStarted
 from infrastructure.crew.contents import clean_text, content_of, json_content, too_large
-from infrastructure.crew.lanes import CallFailed, Lane
-from infrastructure.tools import ToolContext, ToolError, ToolSettings, ToolSpec, discover
+from infrastructure.crew.lanes import CallFailed, Lane, Unclear
+from infrastructure.tools import (
+    OutcomeUnknown,
+    ToolContext,
+    ToolError,
+    ToolSettings,
+    ToolSpec,
+    UnknownOutcome,
+    discover,
+)
 
 MAX_MESSAGE_CHARACTERS = 2_000
 
@@ -29,12 +38,15 @@ class ReportedTool(BaseTool):  # type: ignore[misc]
     _spec: ToolSpec = PrivateAttr()
     _lane: Lane = PrivateAttr()
     _settings: ToolSettings = PrivateAttr()
+    _if_unknown: UnknownOutcome = PrivateAttr(default="ask")
 
     @classmethod
-    def of(cls, spec: ToolSpec, lane: Lane, settings: ToolSettings) -> ReportedTool:
+    def of(
+        cls, spec: ToolSpec, lane: Lane, settings: ToolSettings, if_unknown: UnknownOutcome
+    ) -> ReportedTool:
         arguments = args_schema(spec.name)
         tool: ReportedTool = cls(name=spec.name, description=spec.description, args_schema=arguments)
-        tool._spec, tool._lane, tool._settings = spec, lane, settings
+        tool._spec, tool._lane, tool._settings, tool._if_unknown = spec, lane, settings, if_unknown
         return tool
 
     def _validate_kwargs(self, kwargs: dict[str, Any]) -> dict[str, Any]:
@@ -61,14 +73,18 @@ class ReportedTool(BaseTool):  # type: ignore[misc]
                 **at, call=call, result=content_of(text), duration_ms=ms
             ),
             failed=lambda call, failure, ms: ToolCallFailed(**at, call=call, failure=failure, duration_ms=ms),
+            if_unknown=self._if_unknown,
         )
 
     def _act(self, call: str, arguments: dict[str, Json]) -> str:
         try:
-            result = clean_text(self._spec(arguments, ToolContext(self._settings, call)))
+            result = clean_text(self._spec(arguments, self._context(call)))
+        except OutcomeUnknown as error:
+            if self._if_unknown != "resend":
+                raise Unclear from error
+            raise CallFailed(Failure("tool_failed", said(error), self._lane.task)) from error
         except ToolError as error:
-            message = clean_text(str(error))[:MAX_MESSAGE_CHARACTERS]
-            raise CallFailed(Failure("tool_failed", message, self._lane.task)) from error
+            raise CallFailed(Failure("tool_failed", said(error), self._lane.task)) from error
         except Exception as error:
             message = f"{self._spec.name} raised {type(error).__name__}"
             raise CallFailed(Failure("tool_broken", message, self._lane.task)) from error
@@ -76,6 +92,15 @@ class ReportedTool(BaseTool):  # type: ignore[misc]
             message = f"{self._spec.name} answered more than {MAX_CONTENT_BYTES} bytes"
             raise CallFailed(Failure("result_too_large", message, self._lane.task))
         return result
+
+    def _context(self, call: str) -> ToolContext:
+        """The call's id is unique within its execution; what a server knows it by has to be so among all."""
+        key = sha256(f"{self._lane.run.assignment.execution_id} {call}".encode()).hexdigest()
+        return ToolContext(self._settings, call, key)
+
+
+def said(error: ToolError) -> str:
+    return clean_text(str(error))[:MAX_MESSAGE_CHARACTERS]
 
 
 @cache

@@ -8,9 +8,24 @@ from __future__ import annotations
 from importlib import import_module
 from pkgutil import iter_modules
 
-from infrastructure.tools.spec import ToolContext, ToolError, ToolSettings, ToolSpec
+from domain.terms import UnknownOutcome
+from infrastructure.tools.spec import (
+    OutcomeUnknown,
+    ToolContext,
+    ToolError,
+    ToolSettings,
+    ToolSpec,
+)
 
-__all__ = ["ToolContext", "ToolError", "ToolSettings", "ToolSpec", "discover"]
+__all__ = [
+    "OutcomeUnknown",
+    "ToolContext",
+    "ToolError",
+    "ToolSettings",
+    "ToolSpec",
+    "UnknownOutcome",
+    "discover",
+]
 
 
 def discover() -> dict[str, ToolSpec]:

@@ -15,6 +15,7 @@ import msgspec
 from jsonschema import Draft202012Validator, ValidationError
 
 from domain.definition import Json, JsonSchema
+from domain.terms import UnknownOutcome
 
 Arguments: TypeAlias = dict[str, Json]
 
@@ -24,6 +25,10 @@ MESSAGE_CHARACTERS = 300
 
 class ToolError(Exception):
     """The tool can not do what was asked; the message is for the agent, which goes on with it."""
+
+
+class OutcomeUnknown(ToolError):
+    """The tool can not tell whether what was asked has happened: the answer was lost on its way."""
 
 
 class ToolSettings(msgspec.Struct, frozen=True):
@@ -39,17 +44,23 @@ class ToolSettings(msgspec.Struct, frozen=True):
 
 
 class ToolContext(msgspec.Struct, frozen=True):
-    """Told to a tool besides its arguments. call: the id of this call; the same when it is sent again."""
+    """Told to a tool besides its arguments.
+
+    call             the id of this call within its execution
+    idempotency_key  of this call among all; the same when it is sent again
+    """
 
     settings: ToolSettings
     call: str
+    idempotency_key: str = ""
 
 
 class ToolSpec(msgspec.Struct, frozen=True, kw_only=True):
     """One tool.
 
     parameters  JSON Schema (2020-12) of an object; null is never a value, it means "not given"
-    idempotent  the same call twice does no more than once
+    idempotent  the same call twice does no more than once; the tool is given a key to see to that
+    unknown_outcome  what becomes of a call that is not idempotent and may have happened
     run         returns text for the agent, or raises `ToolError`
     """
 
@@ -58,6 +69,7 @@ class ToolSpec(msgspec.Struct, frozen=True, kw_only=True):
     parameters: JsonSchema
     run: Callable[[Arguments, ToolContext], str]
     idempotent: bool = True
+    unknown_outcome: UnknownOutcome = "ask"
 
     def __call__(self, arguments: Arguments, context: ToolContext) -> str:
         """Check the arguments, then run. Raises `ToolError` naming the argument that is wrong."""

@@ -16,6 +16,7 @@ from litestar.middleware import DefineMiddleware
 
 from application.live_events import LiveEvents
 from interfaces.http import (
+    answering,
     approvals,
     audit,
     budgets,
@@ -58,6 +59,8 @@ ROUTES = (
     life.cancel,
     life.pause,
     life.resume,
+    answering.settle,
+    answering.review,
     forks.fork,
     execution_queries.list_all,
     execution_queries.detail,

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import msgspec
 
 from application.commands import Context, Idempotency, Outcome, Preparation
+from application.contents import Part
 from domain.errors import NotCaughtUp, PreconditionFailed, Unavailable
 from domain.registry import AnyCommand
 from interfaces.http import headers
@@ -43,10 +44,16 @@ def idempotency_of(request: ApiRequest, body: bytes) -> Idempotency | None:
 
 
 async def command(
-    request: ApiRequest, wish: AnyCommand | Preparation, body: bytes = b"", *, stream: str = ""
+    request: ApiRequest,
+    wish: AnyCommand | Preparation,
+    body: bytes = b"",
+    *,
+    stream: str = "",
+    contents: tuple[Part, ...] = (),
 ) -> Outcome:
-    """Handle a wish. `stream`: the one that If-Match speaks of; "" where it speaks of nothing yet."""
-    context = context_of(request, body)
+    """Handle a wish. `stream`: the one that If-Match speaks of; "" where it speaks of nothing yet.
+    `contents`: texts that its events name."""
+    context = msgspec.structs.replace(context_of(request, body), contents=contents)
     if_match = request.header("if-match")
     versions = headers.versions_matched(if_match) if if_match is not None and stream else None
     if versions is None:
