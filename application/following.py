@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from application.live_events import PAGE, RETRY_S, TERMINAL_TAGS, Frame, LiveEvents, Watch, frames
 from domain.errors import Unavailable
-from domain.event_filter import EventFilter, wanted_tags
 from domain.message import Recorded
 
-EVERYTHING = EventFilter()
+Wants = Callable[[str], bool]
+"""Whether an event with a tag is for the client."""
 
 
 class Follower:
@@ -26,11 +26,13 @@ class Follower:
     has_ended  what it follows has come to its end
     """
 
-    def __init__(self, live: LiveEvents, watch: Watch, after: int, wanted: EventFilter) -> None:
+    def __init__(
+        self, live: LiveEvents, watch: Watch, after: int, wants: Wants, workflow_id: str | None = None
+    ) -> None:
         self._live = live
         self._watch = watch
-        self._workflow = wanted.workflow_id
-        self._wants = wanted_tags(wanted)
+        self._workflow = workflow_id
+        self._wants = wants
         self.at = after
         self.has_ended = False
 
@@ -126,9 +128,9 @@ class ExecutionEvents(Follower):
     """
 
     def __init__(
-        self, live: LiveEvents, watch: Watch, known: Sequence[Recorded], after: int, wanted: EventFilter
+        self, live: LiveEvents, watch: Watch, known: Sequence[Recorded], after: int, wants: Wants
     ) -> None:
-        super().__init__(live, watch, after, wanted)
+        super().__init__(live, watch, after, wants)
         self._known = known
         self._stream = known[0].stream
         self._after = after

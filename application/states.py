@@ -19,17 +19,19 @@ from domain.message import Aggregate, Command, Recorded
 from domain.registry import AnyCommand, event_of
 from domain.schedule import SCHEDULE, CreateSchedule
 from domain.slots import SLOTS
+from domain.subscription import SUBSCRIPTION, CreateSubscription
 from domain.workflow import WORKFLOW, CreateWorkflow
 
 REMEMBERED_STREAMS = 10_000
 
 _BY_CATEGORY: dict[str, Aggregate[Any, Any, Any]] = {
-    aggregate.category: aggregate for aggregate in (CATALOG, WORKFLOW, EXECUTION, SLOTS, SCHEDULE)
+    aggregate.category: aggregate
+    for aggregate in (CATALOG, WORKFLOW, EXECUTION, SLOTS, SCHEDULE, SUBSCRIPTION)
 }
 _BY_COMMAND: dict[type[Command], Aggregate[Any, Any, Any]] = {
     command: aggregate for aggregate in _BY_CATEGORY.values() for command in aggregate.commands
 }
-_CREATES = (RequestExecution, CreateWorkflow, CreateSchedule)
+_CREATES = (RequestExecution, CreateWorkflow, CreateSchedule, CreateSubscription)
 
 S = TypeVar("S")
 

@@ -16,16 +16,24 @@ from domain.execution import EXECUTION, ExecutionCommands, ExecutionEvents
 from domain.message import Event, Recorded, tag_of
 from domain.schedule import SCHEDULE, ScheduleCommands, ScheduleEvents
 from domain.slots import SLOTS, SlotsCommands, SlotsEvents
+from domain.subscription import SUBSCRIPTION, SubscriptionCommands, SubscriptionEvents
 from domain.workflow import WORKFLOW, WorkflowCommands, WorkflowEvents
 
-AnyEvent: TypeAlias = CatalogEvents | WorkflowEvents | ExecutionEvents | SlotsEvents | ScheduleEvents
+AnyEvent: TypeAlias = (
+    CatalogEvents | WorkflowEvents | ExecutionEvents | SlotsEvents | ScheduleEvents | SubscriptionEvents
+)
 AnyCommand: TypeAlias = (
-    CatalogCommands | WorkflowCommands | ExecutionCommands | SlotsCommands | ScheduleCommands
+    CatalogCommands
+    | WorkflowCommands
+    | ExecutionCommands
+    | SlotsCommands
+    | ScheduleCommands
+    | SubscriptionCommands
 )
 
 EVENT_TYPES: dict[str, type[Event]] = {
     tag_of(event): event
-    for aggregate in (CATALOG, WORKFLOW, EXECUTION, SLOTS, SCHEDULE)
+    for aggregate in (CATALOG, WORKFLOW, EXECUTION, SLOTS, SCHEDULE, SUBSCRIPTION)
     for event in aggregate.events
 }
 """Every stored tag and its class."""

@@ -47,6 +47,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     seed                plant the seeds at start-up
     files_dir           the folder that the tool read_file may read; empty: the tool refuses
     http_allow          hosts that the tool http_get may ask, separated by commas
+    webhook_key         what webhooks' secrets are derived from: the same for every process, never changed;
+                        empty: `kasal up` makes one in its folder, other processes offer no webhooks
+    webhook_allow       hosts (or host:port) that webhooks may reach although they are private or plain http
     demo_delay_s        the demo model's pause between two pieces of an answer
     log_level           debug, info, warning or error
     """
@@ -73,6 +76,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     seed: bool = True
     files_dir: str = ""
     http_allow: str = ""
+    webhook_key: Annotated[str, msgspec.Meta(pattern=r"^([\x21-\x7e]{32,})?$")] = ""
+    webhook_allow: str = ""
     demo_delay_s: Annotated[float, msgspec.Meta(ge=0, le=10)] = 0.02
     log_level: Annotated[str, msgspec.Meta(pattern="^(debug|info|warning|error)$")] = "info"
 
@@ -86,7 +91,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def allowed_hosts(self) -> tuple[str, ...]:
-        return tuple(host.strip().lower() for host in self.http_allow.split(",") if host.strip())
+        return hosts(self.http_allow)
+
+    @property
+    def webhook_hosts(self) -> tuple[str, ...]:
+        return hosts(self.webhook_allow)
 
     @property
     def queue_names(self) -> tuple[str, ...]:
@@ -98,7 +107,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return self.host in ("127.0.0.1", "::1", "localhost")
 
 
-SECRETS = ("api_token", "audit_key", "log_url", "read_url", "nats_url")
+def hosts(text: str) -> tuple[str, ...]:
+    return tuple(host.strip().lower() for host in text.split(",") if host.strip())
+
+
+SECRETS = ("api_token", "audit_key", "webhook_key", "log_url", "read_url", "nats_url")
 """Shown only with their credentials taken out."""
 
 

@@ -23,6 +23,7 @@ from application.commands import CommandHandler
 from application.log_feed import LogFeed
 from application.ports import CrewEngine, EventLog
 from application.relay import relay
+from application.webhooks.signing import Secrets
 from domain.catalog import Tool
 from domain.errors import Invalid, LogUnavailable, Unavailable
 from infrastructure import auditing
@@ -30,7 +31,7 @@ from infrastructure.clock import SystemClock
 from infrastructure.dispatching import dispatch
 from infrastructure.event_log.opening import open_audit_store, open_event_log
 from infrastructure.event_log.schema import migrate, schema_state
-from infrastructure.nats.accounts import READER_URL, write_secret
+from infrastructure.nats.accounts import READER_URL, kept_secret, write_secret
 from infrastructure.nats.cloudevents import CloudEvent, from_cloudevent, to_cloudevent
 from infrastructure.nats.connection import Connection, connect
 from infrastructure.nats.feed import JetStreamFeed
@@ -43,6 +44,8 @@ from infrastructure.nats.work import JetStreamWorkQueue
 from infrastructure.running import Engine, Line, load_engine, run_alone, run_steps
 from infrastructure.settings import Settings
 from infrastructure.tools import discover
+from infrastructure.webhooks.delivering import deliver
+from infrastructure.webhooks.targets import target_of
 from projections import ALL
 from projections.database import ReadDatabase, open_read_database
 from projections.engine import project
@@ -201,7 +204,22 @@ class Installation:
         name = f"{socket.gethostname()}-{os.getpid()}"
         await run_steps(name, connection, queue, self.settings, engine, line)
 
+    async def deliver_webhooks(self, *, is_alone: bool = False) -> None:
+        """is_alone: no other process can hold the lease (`kasal up` owns its folder)."""
+        parts = await self.log(), self.feed(), await self.read(), await self.commands(), await self.nats()
+        await deliver(self.settings, self.webhook_secrets(), *parts, self.clock, is_alone=is_alone)
+
     # --- for the API
+
+    def webhook_secrets(self) -> Secrets | None:
+        """None where no key is set, and none can be made because other processes would not know it."""
+        key = self.settings.webhook_key
+        if not key and self._server is not None:
+            key = kept_secret(self.settings.data_dir / "webhook.key")
+        return Secrets(key) if key else None
+
+    def check_webhook_url(self, url: str) -> None:
+        target_of(url, self.settings.webhook_hosts)
 
     def tokens_of(self, tenant: str, execution_id: str) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
         """Pieces of model answers as JSON, while they are made. Raises `Unavailable` while NATS is away."""

@@ -24,6 +24,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "relay": ("interfaces.processes.loops:relay", "Copy the event log to NATS; sign checkpoints of it."),
     "projector": ("interfaces.processes.loops:projector", "Keep the read tables up to date."),
     "dispatcher": ("interfaces.processes.loops:dispatcher", "Hand out work; take what runners report."),
+    "webhooks": ("interfaces.processes.loops:webhooks", "Deliver events to subscribed endpoints."),
     "runner": ("interfaces.processes.runner:runner", "Run crews."),
     "migrate": ("interfaces.operations.setup:migrate", "Bring the event log's tables up to this release."),
     "seed": ("interfaces.operations.setup:seed", "Plant models, tools, schemas, templates, workflows."),

@@ -15,6 +15,7 @@ from projections.execution_timeline import EXECUTION_TIMELINE
 from projections.open_steps import OPEN_STEPS
 from projections.projection import Projection
 from projections.schedules import SCHEDULES_PROJECTION
+from projections.subscriptions import SUBSCRIPTIONS_PROJECTION
 from projections.usage import USAGE_PROJECTION
 from projections.workflow_detail import WORKFLOW_DETAIL
 from projections.workflow_list import WORKFLOW_LIST
@@ -32,6 +33,7 @@ ALL: tuple[Projection, ...] = (
     APPROVALS_PROJECTION,
     DUE_WAITS,
     SCHEDULES_PROJECTION,
+    SUBSCRIPTIONS_PROJECTION,
 )
 
 __all__ = ["ALL", "Projection"]

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from interfaces.event_catalogue import page
+
 ROOT = Path(__file__).parent.parent
 FLOORS = {
     "domain": {"domain"},
@@ -105,6 +107,11 @@ def test_files_and_functions_stay_small(path: Path) -> None:
 @each(*FLOORS)
 def test_every_module_says_what_it_does(path: Path) -> None:
     assert path.name == "__init__.py" or ast.get_docstring(tree(path))
+
+
+def test_the_catalogue_of_events_is_current() -> None:
+    """Mended by `kasal events catalogue > docs/events.md`."""
+    assert (ROOT / "docs/events.md").read_text(encoding="utf-8") == page()
 
 
 def test_the_packages_of_the_wheel_are_the_floors() -> None:

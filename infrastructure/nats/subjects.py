@@ -23,6 +23,9 @@ TIMERS = "KASAL_TIMERS"
 TIMERS_RING = "kasal.timers-ring"
 """Where the server says that a timer is due."""
 
+WEBHOOKS = "KASAL_WEBHOOKS"
+"""The stream that holds how far the delivery of webhooks has come."""
+
 COMMANDS = "kasal.commands"
 """Where runners send their commands as requests."""
 
@@ -85,3 +88,8 @@ def control_subject(execution_id: str) -> str:
 def tokens_subject(tenant: str, execution_id: str) -> str:
     """Where the tokens of a model's answer pass by while it is made; transient, never stored."""
     return f"kasal.tokens.{token(tenant)}.{token(execution_id)}"
+
+
+def progress_subject(key: str, *, is_pattern: bool = False) -> str:
+    """Where the delivery of a webhook says how far it is."""
+    return f"kasal.webhooks.{key if is_pattern else token(key)}"

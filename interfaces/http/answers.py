@@ -36,6 +36,15 @@ class Answer:
         for name, value in (headers or {}).items():
             self.headers.append((name.lower().encode("latin-1"), value.encode("latin-1", "replace")))
 
+    def with_body(self, body: bytes) -> Answer:
+        """The same status and headers, another body."""
+        other = Answer(self.status, body)
+        replaced = (b"content-length", b"content-type")
+        other.headers += [
+            pair for pair in self.headers if pair[0] not in replaced and pair not in other.headers
+        ]
+        return other
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": self.status, "headers": self.headers})
         await send({"type": "http.response.body", "body": self.body, "more_body": False})

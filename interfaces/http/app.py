@@ -33,6 +33,8 @@ from interfaces.http import (
     life,
     schedules,
     sockets,
+    subscription_queries,
+    subscriptions,
     usage,
     workflows,
 )
@@ -79,6 +81,8 @@ ROUTES = (
     *catalog.ROUTES,
     *approvals.ROUTES,
     *schedules.ROUTES,
+    *subscriptions.ROUTES,
+    *subscription_queries.ROUTES,
     usage.list_all,
     documentation.page,
     documentation.as_json,

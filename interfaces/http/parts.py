@@ -15,6 +15,7 @@ from application.commands import CommandHandler
 from application.contents import Contents
 from application.live_events import LogReader
 from application.ports import Clock, EventFeed
+from application.webhooks.signing import Secrets
 from domain.message import Recorded
 from infrastructure.settings import Settings
 from projections.database import ReadDatabase
@@ -33,6 +34,8 @@ class Parts:
     to_cloudevent     an event as CloudEvent JSON
     subscribe_tokens  (tenant, execution id): pieces of model answers as JSON, while they are made; entered
                       even while NATS is away, or raises `Unavailable`
+    webhook_secrets   None where the installation has no key for webhooks: none can be made
+    check_webhook_url raises `Invalid` for a URL that no webhook may have
     required          what /readyz demands, by name: without it commands can not be accepted
     degraded          what /readyz?verbose reports besides: without it answers are late, but nothing is lost
     """
@@ -47,6 +50,8 @@ class Parts:
     feed: EventFeed
     to_cloudevent: Callable[[Recorded], bytes]
     subscribe_tokens: Callable[[str, str], AbstractAsyncContextManager[AsyncIterator[bytes]]]
+    webhook_secrets: Secrets | None = None
+    check_webhook_url: Callable[[str], object] = str
     required: Mapping[str, Check] = field(default_factory=dict)
     degraded: Mapping[str, Check] = field(default_factory=dict)
 

@@ -136,8 +136,9 @@ def live_of(request: Incoming) -> LiveEvents:
 async def watching_all(
     live: LiveEvents, after: int, wanted: EventFilter
 ) -> AsyncIterator[tuple[Follower, Watch]]:
-    with live.watch(None, wanted_tags(wanted)) as watch:
-        yield AllEvents(live, watch, after, wanted), watch
+    wants = wanted_tags(wanted)
+    with live.watch(None, wants) as watch:
+        yield AllEvents(live, watch, after, wants, wanted.workflow_id), watch
 
 
 @asynccontextmanager
@@ -148,7 +149,7 @@ async def watching_execution(
     with live.watch(events[0].stream) as watch:
         pump = asyncio.create_task(pump_tokens(request, events[0].entity_id, watch)) if with_tokens else None
         try:
-            yield ExecutionEvents(live, watch, events, after, wanted), watch
+            yield ExecutionEvents(live, watch, events, after, wanted_tags(wanted)), watch
         finally:
             if pump is not None:
                 pump.cancel()

@@ -14,7 +14,9 @@ MAX_AGE_S = 5 * HEARTBEAT_S
 
 
 @click.command()
-@click.argument("process", type=click.Choice(["up", "api", "relay", "projector", "dispatcher", "runner"]))
+@click.argument(
+    "process", type=click.Choice(["up", "api", "relay", "projector", "dispatcher", "webhooks", "runner"])
+)
 def health(process: str) -> None:
     """Exit code 0 while PROCESS turns its loop, 6 otherwise."""
     path = sign_of_life(load_settings(), process)

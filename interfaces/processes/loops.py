@@ -1,4 +1,4 @@
-"""`kasal relay`, `kasal projector`, `kasal dispatcher`: one loop each; run several of any."""
+"""`kasal relay`, `kasal projector`, `kasal dispatcher`, `kasal webhooks`: one loop each."""
 
 from __future__ import annotations
 
@@ -38,3 +38,9 @@ async def dispatch(installation: Installation) -> None:
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(installation.dispatch())
         tasks.create_task(installation.serve_runners())
+
+
+@click.command()
+def webhooks() -> None:
+    """Deliver events to the endpoints that have subscribed."""
+    run("webhooks", Installation.deliver_webhooks)

@@ -69,6 +69,8 @@ async def parts_of(installation: Installation) -> Parts:
         feed=installation.feed(),
         to_cloudevent=to_cloudevent,
         subscribe_tokens=installation.tokens_of,
+        webhook_secrets=installation.webhook_secrets(),
+        check_webhook_url=installation.check_webhook_url,
         required={"event_log": installation.check_log},
         degraded={"read_tables": installation.check_read, "nats": installation.check_nats},
     )

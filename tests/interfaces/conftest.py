@@ -9,7 +9,10 @@ import httpx
 import pytest
 
 from infrastructure.nats.memory import MemoryFeed
+from infrastructure.webhooks.memory import MemoryProgress
+from tests.interfaces.endpoint import Endpoint, listening
 from tests.interfaces.stack import Stack, running
+from tests.interfaces.webhook_house import delivering
 
 
 @pytest.fixture(scope="session")
@@ -35,3 +38,18 @@ async def own_stack(tmp_path: Path) -> AsyncIterator[Stack]:
     """A stack of the test's own, to be hurt."""
     async with running(tmp_path, MemoryFeed()) as stack:
         yield stack
+
+
+@pytest.fixture
+async def endpoint() -> AsyncIterator[Endpoint]:
+    """An HTTP server that webhooks are sent to."""
+    async with listening() as endpoint:
+        yield endpoint
+
+
+@pytest.fixture
+async def webhooks(own_stack: Stack) -> AsyncIterator[MemoryProgress]:
+    """A deliverer beside the test's own stack; where it keeps its progress."""
+    store = MemoryProgress()
+    async with delivering(own_stack, store):
+        yield store

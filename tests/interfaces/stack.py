@@ -23,6 +23,7 @@ from application.commands import CommandHandler, Context
 from application.contents import Contents
 from application.ports import EventFeed, EventLog
 from application.relay import relay
+from application.webhooks.signing import Secrets
 from domain.catalog import Model, SetEntry
 from domain.errors import Unavailable
 from infrastructure.audit_keys import SigningKey
@@ -31,6 +32,7 @@ from infrastructure.event_log.opening import open_audit_store, open_event_log
 from infrastructure.event_log.schema import migrate
 from infrastructure.nats.cloudevents import to_cloudevent
 from infrastructure.settings import Settings
+from infrastructure.webhooks.targets import target_of
 from interfaces.http.app import create_app, end_streams
 from interfaces.http.examples import BLOG
 from interfaces.http.parts import Parts
@@ -42,6 +44,7 @@ KEY = SigningKey.generate("kasal/test")
 """Signs the checkpoints of tests."""
 
 SYSTEM = Context(actor="system:test")
+SECRETS = Secrets("a key of thirty-two letters or more")
 
 
 class Tokens:
@@ -152,6 +155,8 @@ async def running(
         feed=feed,
         to_cloudevent=to_cloudevent,
         subscribe_tokens=tokens.listen,
+        webhook_secrets=SECRETS,
+        check_webhook_url=lambda url: target_of(url, ("127.0.0.1",)),
         required={"log": lambda: reach(log)},
     )
     app = create_app(parts)

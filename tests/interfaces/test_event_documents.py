@@ -6,7 +6,6 @@ import json
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -26,7 +25,6 @@ from tests.interfaces.sse import stream
 from tests.interfaces.stack import Stack
 
 DOCUMENT = document(needs_token=False)
-ROOT = Path(__file__).parents[2]
 
 
 def recorded(tag: str, body: bytes) -> Recorded:
@@ -175,11 +173,6 @@ def test_subjects_are_as_documented(tag: str) -> None:
     assert len(parts) == len(DOCUMENT["channels"]["feed"]["address"].split("."))
     assert parts[:4] == ["kasal", "events", "default", tag.partition(".")[0]]
     assert all(re.fullmatch("[A-Za-z0-9_=-]+", part) for part in parts)
-
-
-def test_the_catalogue_page_is_current() -> None:
-    """Mended by `kasal events catalogue > docs/events.md`."""
-    assert (ROOT / "docs/events.md").read_text(encoding="utf-8") == page()
 
 
 def test_the_catalogue_names_every_event() -> None:

@@ -27,9 +27,10 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+from domain.subscription import CreateSubscription
 from interfaces.http.examples import ENTRIES
 from interfaces.problems import KINDS
-from tests.interfaces.stack import Stack
+from tests.interfaces.stack import SYSTEM, Stack
 
 CHECKS = [
     not_a_server_error,
@@ -93,7 +94,9 @@ async def test_every_example_of_a_request_is_taken(stack: Stack, document: dict[
         json=example_of(document, "create_workflow"),
         headers={"If-None-Match": "*"},
     )
-    ids = {"workflow_id": "blog-production"}
+    ids = {"workflow_id": "blog-production", "subscription_id": "s"}
+    wish = CreateSubscription(subscription_id="s", url="https://example.com/", after=0)
+    await stack.commands.handle(wish, SYSTEM)
     ids |= {kind.removesuffix("s"): name for kind, (name, _) in ENTRIES.items()}
     nightly = example_of(document, "create_schedule")
     ids["schedule_id"] = (await stack.client.post("/v1/schedules", json=nightly)).json()["id"]

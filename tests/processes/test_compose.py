@@ -52,7 +52,12 @@ def start(tmp_path: Path, postgres_url: str, nats_url: str) -> Iterator[Start]:
 
 
 def filled(value: str) -> str:
-    secrets = {"KASAL_API_TOKEN": TOKEN, "POSTGRES_PASSWORD": "p", "NATS_PASSWORD": "n"}
+    secrets = {
+        "KASAL_API_TOKEN": TOKEN,
+        "POSTGRES_PASSWORD": "p",
+        "NATS_PASSWORD": "n",
+        "KASAL_WEBHOOK_KEY": "k" * 32,
+    }
     return VARIABLE.sub(lambda match: secrets.get(match[1], ""), value)
 
 
@@ -89,5 +94,11 @@ def test_every_service_has_a_health_check() -> None:
 
 def test_no_secret_has_a_default() -> None:
     text = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
-    for name in ("POSTGRES_PASSWORD", "NATS_PASSWORD", "NATS_READER_PASSWORD", "KASAL_API_TOKEN"):
+    for name in (
+        "POSTGRES_PASSWORD",
+        "NATS_PASSWORD",
+        "NATS_READER_PASSWORD",
+        "KASAL_API_TOKEN",
+        "KASAL_WEBHOOK_KEY",
+    ):
         assert not re.search(rf"\$\{{{name}(:-[^}}]+|)\}}", text)

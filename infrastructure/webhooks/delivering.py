@@ -1,0 +1,66 @@
+"""The delivery of webhooks put together, on the parts of a process.
+
+Called by `wiring` for `kasal webhooks` and `kasal up`. Its one rule: what it opens it closes.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Sequence
+
+from application.commands import CommandHandler
+from application.live_events import LiveEvents
+from application.ports import Clock, EventFeed, EventLog
+from application.webhooks.deliverer import Deliverer
+from application.webhooks.lease import Lease
+from application.webhooks.signing import Secrets
+from domain.errors import Invalid
+from infrastructure.nats.cloudevents import to_cloudevent
+from infrastructure.nats.connection import Connection
+from infrastructure.nats.progress import JetStreamProgress
+from infrastructure.settings import Settings
+from infrastructure.webhooks.sending import Sender
+from projections.database import ReadDatabase
+from projections.positions import position_of
+from projections.subscriptions import NAME, all_subscriptions
+
+FOLLOWERS = 1_000_000
+"""Subscriptions that one process may follow events for."""
+
+
+async def deliver(
+    settings: Settings,
+    secrets: Secrets | None,
+    log: EventLog,
+    feed: EventFeed,
+    read_db: ReadDatabase,
+    commands: CommandHandler,
+    connection: Connection,
+    clock: Clock,
+    *,
+    is_alone: bool,
+) -> None:
+    """Until cancelled. is_alone: no other process can hold the lease. Raises `Invalid` without a key."""
+    if secrets is None:
+        raise Invalid("KASAL_WEBHOOK_KEY: expected 32 characters or more, the same as of the API")
+    store, sender = JetStreamProgress(connection), Sender(settings.webhook_hosts)
+
+    async def known() -> tuple[int, Sequence[str]]:
+        return await position_of(read_db, [NAME]), await all_subscriptions(read_db)
+
+    deliverer = Deliverer(
+        LiveEvents(log, feed, limit=FOLLOWERS),
+        commands,
+        store,
+        known,
+        sender.post,
+        secrets,
+        to_cloudevent,
+        clock,
+        lease=Lease(store, f"{socket.gethostname()}-{os.getpid()}", is_alone=is_alone),
+    )
+    try:
+        await deliverer.run()
+    finally:
+        await sender.close()
