@@ -65,7 +65,9 @@ def load_engine(engine: Engine, settings: Settings, home: Path) -> CrewEngine:
 
     warm()
     files = Path(settings.files_dir) if settings.files_dir else None
-    tools = ToolSettings(files_dir=files, http_allow=settings.allowed_hosts)
+    tools = ToolSettings(
+        files_dir=files, http_allow=settings.allowed_hosts, http_post_allow=settings.allowed_post_hosts
+    )
     return CrewAIEngine(tools=tools, demo_delay_s=settings.demo_delay_s)
 
 

@@ -47,6 +47,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     seed                plant the seeds at start-up
     files_dir           the folder that the tool read_file may read; empty: the tool refuses
     http_allow          hosts that the tool http_get may ask, separated by commas
+    http_post_allow     hosts that the tool http_post may send to, separated by commas
     webhook_key         what webhooks' secrets are derived from: the same for every process, never changed;
                         empty: `kasal up` makes one in its folder, other processes offer no webhooks
     webhook_allow       hosts (or host:port) that webhooks may reach although they are private or plain http
@@ -76,6 +77,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     seed: bool = True
     files_dir: str = ""
     http_allow: str = ""
+    http_post_allow: str = ""
     webhook_key: Annotated[str, msgspec.Meta(pattern=r"^([\x21-\x7e]{32,})?$")] = ""
     webhook_allow: str = ""
     demo_delay_s: Annotated[float, msgspec.Meta(ge=0, le=10)] = 0.02
@@ -96,6 +98,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def webhook_hosts(self) -> tuple[str, ...]:
         return hosts(self.webhook_allow)
+
+    @property
+    def allowed_post_hosts(self) -> tuple[str, ...]:
+        return hosts(self.http_post_allow)
 
     @property
     def queue_names(self) -> tuple[str, ...]:

@@ -88,9 +88,9 @@ class HttpGet:
         try:
             addresses = list(self._resolve(target.host, target.port))
         except OSError as error:
-            raise ToolError(f"http_get: url: there is no host {target.host}") from error
+            raise ToolError(f"url: there is no host {target.host}") from error
         if not addresses or any(self._forbidden(address_of(address)) for address in addresses):
-            raise ToolError(f"http_get: url: {target.host} is not at a public address")
+            raise ToolError(f"url: {target.host} is not at a public address")
         return addresses[0]
 
 

@@ -37,10 +37,12 @@ class ToolSettings(msgspec.Struct, frozen=True):
     files_dir   the folder that `read_file` shows; None: it refuses every path
     http_allow  hosts that `http_get` may ask: `api.example.com`, `*.example.com`, `example.com:8443`, or `*`
                 for every public one; () refuses every address
+    http_post_allow  the same for `http_post`
     """
 
     files_dir: Path | None = None
     http_allow: tuple[str, ...] = ()
+    http_post_allow: tuple[str, ...] = ()
 
 
 class ToolContext(msgspec.Struct, frozen=True):

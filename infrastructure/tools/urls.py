@@ -1,7 +1,7 @@
 """Which URLs a tool may ask: https, a host of the allow-list, nothing that two parsers could read two ways.
 
-Called by `http_get` for the URL that an agent gave and for each one that a server redirects to. Its one
-rule: what is not plainly allowed is refused with the reason.
+Called by `http_get` and `http_post` for the URL that an agent gave and for each that a server redirects to.
+Its one rule: what is not plainly allowed is refused with the reason.
 """
 
 from __future__ import annotations
@@ -42,20 +42,20 @@ class Target(msgspec.Struct, frozen=True):
 def target_of(url: str, allowed: Sequence[str]) -> Target:
     """The parts of an allowed URL. Raises `ToolError` with the reason for any other."""
     if len(url) > MAX_CHARACTERS or UNSAFE.search(url):
-        raise ToolError("http_get: url: expected a plain URL without spaces or backslashes")
+        raise ToolError("url: expected a plain URL without spaces or backslashes")
     try:
         parts = urlsplit(url)
         port = HTTPS_PORT if parts.port is None else parts.port
     except ValueError as error:
-        raise ToolError("http_get: url: not a URL") from error
+        raise ToolError("url: not a URL") from error
     if parts.scheme.lower() != "https":
-        raise ToolError("http_get: url: only https is allowed")
+        raise ToolError("url: only https is allowed")
     if "@" in parts.netloc:
-        raise ToolError("http_get: url: user names in it are not allowed")
+        raise ToolError("url: user names in it are not allowed")
     target = Target(host_of(parts), port, path_of(parts))
     if not any(allows(entry, target) for entry in allowed):
-        known = ", ".join(allowed) or "none is configured on this runner (KASAL_HTTP_ALLOW)"
-        raise ToolError(f"http_get: url: {target.authority} is not an allowed host; allowed: {known}")
+        known = ", ".join(allowed) or "none is configured on this runner"
+        raise ToolError(f"url: {target.authority} is not an allowed host; allowed: {known}")
     return target
 
 
@@ -64,9 +64,9 @@ def host_of(parts: SplitResult) -> str:
     try:
         host = (parts.hostname or "").encode("idna").decode("ascii").lower().removesuffix(".")
     except UnicodeError as error:
-        raise ToolError("http_get: url: not a host name") from error
+        raise ToolError("url: not a host name") from error
     if not HOST.fullmatch(host):
-        raise ToolError("http_get: url: not a host name")
+        raise ToolError("url: not a host name")
     return host
 
 

@@ -23,6 +23,18 @@ from infrastructure.wiring import READER_URL, Installation, auditing
 from interfaces.processes.process import log, run
 from interfaces.processes.serving import listen, serve, url_of
 
+PASSED_ON = (
+    "concurrency",
+    "queues",
+    "lease_s",
+    "files_dir",
+    "http_allow",
+    "http_post_allow",
+    "demo_delay_s",
+    "log_level",
+)
+"""Settings that the runner has from here."""
+
 RUNNER_PAUSE_S = 1.0
 RUNNER_GRACE_S = 8.0
 
@@ -102,7 +114,7 @@ async def keep_runner(settings: Settings, nats_url: str) -> None:
         variable("data_dir"): str(settings.data_dir.absolute() / "runner"),
         variable("runner_processes"): str(settings.runners),
     }
-    for field in ("concurrency", "queues", "lease_s", "files_dir", "http_allow", "demo_delay_s", "log_level"):
+    for field in PASSED_ON:
         environment[variable(field)] = str(getattr(settings, field))
     while True:
         command = (sys.executable, "-m", "interfaces.cli", "runner", "--parent", str(os.getpid()))

@@ -15,7 +15,7 @@ from seeds.planting import ORDER, Seeds
 ADMIN = Context(actor="user:admin")
 TOOLS = tuple(
     Tool(name=name, description=name, parameters={"type": "object"})
-    for name in ("calculator", "json_query", "text_query", "read_file", "http_get")
+    for name in ("calculator", "json_query", "text_query", "read_file", "http_get", "http_post")
 )
 
 

@@ -31,7 +31,7 @@ class HttpsServer:
 
 @contextmanager
 def https_server(folder: Path, answer: Answer) -> Iterator[HttpsServer]:
-    """Serves until the block ends; every GET is answered by `answer`."""
+    """Serves until the block ends; every GET and POST is answered by `answer`."""
     certificate = write_certificate(folder)
     requests: list[tuple[str, str]] = []
 
@@ -41,6 +41,8 @@ def https_server(folder: Path, answer: Answer) -> Iterator[HttpsServer]:
         def do_GET(self) -> None:
             requests.append((str(self.headers["Host"]), self.path))
             answer(self)
+
+        do_POST = do_GET  # noqa: N815 - the name that the server looks for
 
         def log_message(self, *_: object) -> None:
             """Tests read `requests` instead."""

@@ -17,11 +17,13 @@ def run(
     *,
     files_dir: Path | None = None,
     http_allow: tuple[str, ...] = (),
+    http_post_allow: tuple[str, ...] = (),
     **arguments: object,
 ) -> str:
     """The tool's answer. Raises `ToolError`."""
     spec = TOOLS[tool] if isinstance(tool, str) else tool
-    return spec(arguments, ToolContext(ToolSettings(files_dir, http_allow), call="t:tool:0:1"))
+    settings = ToolSettings(files_dir, http_allow, http_post_allow)
+    return spec(arguments, ToolContext(settings, call="t:tool:0:1", idempotency_key="key-1"))
 
 
 def refused(tool: str | ToolSpec, /, *, because: str, **options: object) -> None:

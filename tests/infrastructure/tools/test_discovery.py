@@ -12,7 +12,7 @@ from tests.infrastructure.tools.running import refused
 
 
 def test_the_first_tools_are_there() -> None:
-    assert set(discover()) == {"calculator", "text_query", "json_query", "read_file", "http_get"}
+    assert set(discover()) == {"calculator", "text_query", "json_query", "read_file", "http_get", "http_post"}
 
 
 def test_listing_tools_loads_neither_crewai_nor_litellm_nor_what_comes_with_them() -> None:
