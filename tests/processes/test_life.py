@@ -55,22 +55,17 @@ def test_the_time_of_an_execution_ends_though_everything_was_killed_meanwhile(
     tmp_path: Path, ended: list[Process]
 ) -> None:
     ended.append(first := Up(tmp_path / "d", "--runners", "0"))
-    limited = post(
-        first.client, "/v1/executions", {"definition": definition(timeout_s=3), "inputs": {"what": "x"}}
-    )
-    free = post(first.client, "/v1/executions", BLOG)
-    paused = post(
-        first.client, "/v1/executions", {"definition": definition(timeout_s=3), "inputs": {"what": "x"}}
-    )
+    limited, paused = speak(first, timeout_s=3), speak(first, timeout_s=3)
+    free = str(post(first.client, "/v1/executions", BLOG)["id"])
     post(first.client, f"/v1/executions/{paused}/pause")
     first.kill()
     ended.append(second := Up(tmp_path / "d", "--runners", "0"))
-    execution = wait_for(second, limited["id"], "TIMED_OUT")
+    execution = wait_for(second, limited, "TIMED_OUT")
     assert "limit of 3 s" in execution["error"]
     assert get(second.client, f"/v1/executions/{free}")["status"] == "PENDING"
     assert get(second.client, f"/v1/executions/{paused}")["status"] == "PAUSED"
     post(second.client, f"/v1/executions/{paused}/resume")
-    wait_for(second, paused["id"], "TIMED_OUT")
+    wait_for(second, paused, "TIMED_OUT")
 
 
 @pytest.fixture
