@@ -19,6 +19,7 @@ from domain.execution import (
     ExecutionEvents,
     ExecutionRequested,
     ExecutionResumed,
+    ExecutionRetried,
     Status,
     StepScheduled,
     TimeOutExecution,
@@ -43,7 +44,7 @@ class Timeouts:
 
     name = "timeout"
     tags: tuple[str, ...] = tuple(
-        tag_of(event) for event in (ExecutionRequested, ExecutionResumed, StepScheduled)
+        tag_of(event) for event in (ExecutionRequested, ExecutionResumed, ExecutionRetried, StepScheduled)
     )
 
     def __init__(
@@ -102,7 +103,7 @@ def counts(state: Execution) -> bool:
 
 
 def time_spent(events: Iterable[Recorded], now: datetime) -> tuple[Execution, float]:
-    """The execution now, and the seconds that it was pending or running."""
+    """The execution now, and the seconds that it was pending or running since it began or was retried."""
     state, spent_s, since = Execution(), 0.0, now
     for recorded in events:
         at = recorded.metadata.at
@@ -111,5 +112,7 @@ def time_spent(events: Iterable[Recorded], now: datetime) -> tuple[Execution, fl
         since = at
         event = event_of(recorded)
         assert isinstance(event, ExecutionEvents)  # noqa: S101 - all of one stream
+        if isinstance(event, ExecutionRetried):
+            spent_s = 0.0
         state = evolve(state, event)
     return state, spent_s + (max(0.0, (now - since).total_seconds()) if counts(state) else 0.0)

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from domain.limits import Budget
+from domain.retries import Retry
 from domain.steps import Approval, Crew, Delay, Join, Route, Router, Signal, Step
 from domain.terms import (
     PLACEHOLDER,
@@ -81,6 +82,7 @@ class Task(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
     async_execution  run beside the async tasks next to it; the next other task waits for them
     guardrail        what the answer has to pass
     human_input      a person approves the output, or has the agent try again; the step waits for that
+    timeout_s        how long one attempt at it may take; then its step fails with code task_timeout
     """
 
     description: Text
@@ -92,6 +94,7 @@ class Task(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
     async_execution: bool = False
     guardrail: Guardrail | None = None
     human_input: bool = False
+    timeout_s: Annotated[int, msgspec.Meta(ge=1, le=86_400)] | None = None
 
 
 class Limits(Budget, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -143,6 +146,7 @@ class Definition(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
     inputs: Annotated[dict[Name, JsonSchema], msgspec.Meta(max_length=100)] = {}
     steps: Annotated[dict[Name, Step], msgspec.Meta(max_length=200)] = {}
     limits: Limits = Limits()
+    retry: Retry = Retry()
     schemas: Annotated[dict[Name, JsonSchema], msgspec.Meta(max_length=100)] = {}
     isolation: Literal["none", "process"] = "none"
     queue: Name = "default"

@@ -30,7 +30,7 @@ FilterWorkflow = Annotated[
 ]
 
 NAMED_OTHERWISE = {
-    Status.PENDING: ("execution.requested", "execution.resumed"),
+    Status.PENDING: ("execution.requested", "execution.resumed", "execution.retried"),
     Status.RUNNING: ("execution.step_started",),
     Status.WAITING: ("execution.step_suspended",),
 }

@@ -85,7 +85,7 @@ class Picture:
                 self.status = "WAITING"
                 wait: dict[str, str] = data["wait"]
                 return f"step {data['step']} waits: {wait['kind']} {wait.get('message', '')}".rstrip()
-            case "execution.paused" | "execution.resumed":
+            case "execution.paused" | "execution.resumed" | "execution.retried":
                 self.status = "PAUSED" if tag == "execution.paused" else "PENDING"
                 return f"{self.status.lower()} by {tag}"
             case _ if tag in TERMINAL:

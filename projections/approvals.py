@@ -120,7 +120,8 @@ def fold(rows: Rows, fact: Fact) -> None:
         case _ if (left := rows.get(ASKING, fact.entity_id)) is not None:
             for step in tuple(left.pending):
                 decided(rows, fact, step, "withdrawn")
-            rows.remove(ASKING, fact.entity_id)
+            if not isinstance(fact.event, ExecutionFailed | ExecutionTimedOut):  # they may be retried
+                rows.remove(ASKING, fact.entity_id)
 
 
 def asking(event: ExecutionRequested, fact: Fact) -> Asking:
@@ -190,7 +191,7 @@ def decided(rows: Rows, fact: Fact, step: str, status: str, decision: Decision |
         row.decisions.append(decision)
 
 
-APPROVALS_PROJECTION = Projection(NAME, 1, (APPROVALS, ASKING), fold, ("execution",))
+APPROVALS_PROJECTION = Projection(NAME, 2, (APPROVALS, ASKING), fold, ("execution",))
 
 
 async def list_approvals(

@@ -8,7 +8,6 @@ from sqlalchemy import Index, MetaData, Table
 from domain.definition import Definition, Json
 from domain.errors import NotFound
 from domain.execution import (
-    ApprovalRejected,
     BudgetRaised,
     ExecutionCancelled,
     ExecutionCompleted,
@@ -16,66 +15,35 @@ from domain.execution import (
     ExecutionPaused,
     ExecutionRequested,
     ExecutionResumed,
+    ExecutionRetried,
     ExecutionTimedOut,
     Failure,
-    RouteChosen,
-    StepCompleted,
-    StepFailed,
-    StepResolved,
-    StepReused,
-    StepScheduled,
-    StepSkipped,
-    StepStarted,
-    StepSuspended,
     TaskOutput,
 )
 from domain.limits import Budget
 from domain.message import tag_of
 from projections.database.shape import ReadDatabase
+from projections.detail_steps import (
+    STEP_EVENTS,
+    StepRow,
+    change_step,
+    end_steps,
+    pause_steps,
+    send_steps_back,
+    step_of,
+)
 from projections.execution_summary import ExecutionSummary, change, requested
 from projections.paging import Document, is_storable
-from projections.projection import Fact, Projection, Rows, later, tags
+from projections.projection import Fact, Projection, Rows, tags
 from projections.reserving import RESERVING, Reserved, reserve, totals
 from projections.tables import ReadTable, doc, key, number, text
 
 NAME = "execution_detail"
 REQUESTED = tag_of(ExecutionRequested)
-STEP_EVENTS = tags(
-    StepResolved,
-    ApprovalRejected,
-    StepScheduled,
-    StepSkipped,
-    RouteChosen,
-    StepStarted,
-    StepReused,
-    StepSuspended,
-    StepCompleted,
-    StepFailed,
-)
 PAUSED, RESUMED = tag_of(ExecutionPaused), tag_of(ExecutionResumed)
+RETRIED = tag_of(ExecutionRetried)
 RAISED = tag_of(BudgetRaised)
 ENDS = tags(ExecutionCompleted, ExecutionFailed, ExecutionCancelled, ExecutionTimedOut)
-
-
-class StepRow(msgspec.Struct):
-    """status: pending, scheduled, running, waiting, completed, failed, cancelled (had begun), skipped,
-    rejected, or reused (of a fork: it had completed in its past).
-
-    not_before  of a step that is scheduled with a delay: when it may begin
-    route       where a router led
-    """
-
-    step: str
-    status: str = "pending"
-    turn: int = 0
-    attempt: int = 0
-    runner: str | None = None
-    scheduled_at: str | None = None
-    not_before: str | None = None
-    started_at: str | None = None
-    ended_at: str | None = None
-    error: str | None = None
-    route: str | None = None
 
 
 class ExecutionDetail(ExecutionSummary, kw_only=True):
@@ -169,11 +137,13 @@ def fold(rows: Rows, fact: Fact) -> None:
         reserve(row.reserved, fact.event)
         row.reserved_tokens, row.reserved_usd = totals(row.reserved)
     if fact.tag in STEP_EVENTS:
-        change_step(row, fact)
+        change_step(row.steps, fact)
     elif fact.tag == PAUSED:
         pause(row, fact)
     elif fact.tag == RESUMED:
         row.reason = None
+    elif fact.tag == RETRIED:
+        retry(row)
     elif fact.tag == RAISED:
         row.budget = fact.of(BudgetRaised).budget
     elif fact.tag in ENDS:
@@ -196,53 +166,14 @@ def pinned(event: ExecutionRequested) -> Pinned:
     )
 
 
-def change_step(row: ExecutionDetail, fact: Fact) -> None:
-    match fact.event:
-        case StepScheduled() as event:
-            step = step_of(row, event.step)
-            step.status, step.turn, step.scheduled_at = "scheduled", event.turn, fact.at
-            step.not_before = later(fact.at, event.delay_s) if event.delay_s else None
-            step.ended_at = step.error = None
-        case StepSkipped() as event:
-            step_of(row, event.step).status = "skipped"
-        case RouteChosen() as event:
-            step = step_of(row, event.step)
-            step.status, step.ended_at, step.route = "completed", fact.at, event.then
-        case StepStarted() as event:
-            step = step_of(row, event.step)
-            step.status, step.turn, step.attempt = "running", event.turn, event.attempt
-            step.runner, step.started_at, step.not_before = event.runner, fact.at, None
-        case StepSuspended() as event:
-            step_of(row, event.step).status = "waiting"
-        case StepReused() as event:
-            step_of(row, event.step).status = "reused"
-        case StepResolved() as event:
-            step = step_of(row, event.step)
-            step.status, step.ended_at = "completed", fact.at
-        case ApprovalRejected() as event:
-            rejected(row, event, fact)
-        case StepCompleted() as event:
-            step = step_of(row, event.step)
-            step.status, step.ended_at = "completed", fact.at
-        case StepFailed() as event:
-            step = step_of(row, event.step)
-            step.status, step.ended_at, step.error = "failed", fact.at, event.failure.message
-
-
-def rejected(row: ExecutionDetail, event: ApprovalRejected, fact: Fact) -> None:
-    """Refused, or sent back: then the steps are as if they had not begun."""
-    step = step_of(row, event.step)
-    step.status, step.ended_at, step.route = "rejected", fact.at, event.then
-    for name in event.retried:
-        again = step_of(row, name)
-        again.status, again.ended_at, again.route = "pending", None, None
-
-
 def pause(row: ExecutionDetail, fact: Fact) -> None:
     row.reason = fact.of(ExecutionPaused).reason or None
-    for step in row.steps:
-        if step.status == "running":
-            step.status, step.scheduled_at = "scheduled", fact.at
+    pause_steps(row.steps, fact)
+
+
+def retry(row: ExecutionDetail) -> None:
+    row.failure = row.reason = None
+    send_steps_back(row.steps)
 
 
 def end(row: ExecutionDetail, fact: Fact) -> None:
@@ -251,23 +182,15 @@ def end(row: ExecutionDetail, fact: Fact) -> None:
             row.output = output
         case ExecutionFailed(failure=failure, step=name):
             row.failure = failure
-            if name is not None and (step := step_of(row, name)).status != "failed":
+            if name is not None and (step := step_of(row.steps, name)).status != "failed":
                 step.status, step.ended_at, step.error = "failed", fact.at, failure.message
         case ExecutionCancelled(reason=reason):
             row.reason = reason
     row.reserved, row.reserved_tokens, row.reserved_usd = {}, 0, 0.0
-    for step in row.steps:
-        if step.status in ("scheduled", "running", "waiting"):
-            step.status, step.ended_at = "cancelled", fact.at
-        elif step.status == "pending":
-            step.status = "skipped"
+    end_steps(row.steps, fact)
 
 
-def step_of(row: ExecutionDetail, name: str) -> StepRow:
-    return next(step for step in row.steps if step.step == name)
-
-
-EXECUTION_DETAIL = Projection(NAME, 4, (DETAILS, PINNED, CHILDREN), fold, ("execution",))
+EXECUTION_DETAIL = Projection(NAME, 5, (DETAILS, PINNED, CHILDREN), fold, ("execution",))
 
 
 SELECT = """

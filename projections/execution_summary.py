@@ -22,6 +22,7 @@ from domain.execution import (
     ExecutionPaused,
     ExecutionRequested,
     ExecutionResumed,
+    ExecutionRetried,
     ExecutionTimedOut,
     ModelCallCompleted,
     ModelCallStarted,
@@ -242,6 +243,10 @@ def admitted(row: ExecutionSummary, fact: Fact) -> None:
     row.waiting_for = None
 
 
+def retried(row: ExecutionSummary, fact: Fact) -> None:
+    row.status, row.ended_at, row.duration_ms, row.error = Status.PENDING, None, None, None
+
+
 def completed(row: ExecutionSummary, fact: Fact) -> None:
     end(row, Status.COMPLETED, fact)
 
@@ -281,6 +286,7 @@ CHANGES: dict[str, Callable[[ExecutionSummary, Fact], None]] = {
     tag_of(ApprovalRejected): rejected,
     tag_of(ExecutionPaused): paused,
     tag_of(ExecutionResumed): resumed,
+    tag_of(ExecutionRetried): retried,
     tag_of(ModelCallStarted): model_called,
     tag_of(ModelCallCompleted): model_answered,
     tag_of(ToolCallStarted): tool_called,

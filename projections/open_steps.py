@@ -19,6 +19,7 @@ from domain.execution import (
     ExecutionHeld,
     ExecutionPaused,
     ExecutionRequested,
+    ExecutionRetried,
     ExecutionTimedOut,
     StepCompleted,
     StepFailed,
@@ -82,7 +83,7 @@ class OpenExecution(msgspec.Struct):
     tenant: str
     steps: dict[str, OpenStep]
     slot: Slot | None = None
-    timeout_s: int | None = None
+    timeout_s: float | None = None
 
     @property
     def slots_id(self) -> str | None:
@@ -111,6 +112,7 @@ OPEN = ReadTable(
 )
 READ = tags(
     ExecutionRequested,
+    ExecutionRetried,
     ExecutionHeld,
     ExecutionAdmitted,
     StepScheduled,
@@ -137,6 +139,8 @@ def fold(rows: Rows, fact: Fact) -> None:
     match fact.event:
         case ExecutionRequested(definition=document):
             limit_s = document.limits.timeout_s
+            rows.put(OPEN, OpenExecution(fact.entity_id, fact.tenant, {}, timeout_s=limit_s))
+        case ExecutionRetried(timeout_s=limit_s):
             rows.put(OPEN, OpenExecution(fact.entity_id, fact.tenant, {}, timeout_s=limit_s))
         case StepScheduled() | StepStarted() as event:
             steps = rows.change(OPEN, fact.entity_id).steps
@@ -239,7 +243,7 @@ def open_step(event: StepScheduled | StepStarted, fact: Fact, before: OpenStep |
     )
 
 
-OPEN_STEPS = Projection(NAME, 4, (OPEN,), fold, ("execution", "slots"))
+OPEN_STEPS = Projection(NAME, 5, (OPEN,), fold, ("execution", "slots"))
 
 
 async def open_steps(

@@ -62,7 +62,7 @@ class Call(Reserved):
 
 
 class Running(msgspec.Struct):
-    """An execution that has not ended. calls: those under way."""
+    """An execution that has not ended for good. calls: those under way."""
 
     execution_id: str
     tenant: str
@@ -133,7 +133,8 @@ def fold(rows: Rows, fact: Fact) -> None:
             give_all_back(rows, fact, e.step)
         case ExecutionCompleted() | ExecutionFailed() | ExecutionCancelled() | ExecutionTimedOut():
             give_all_back(rows, fact)
-            rows.remove(RUNNING, fact.entity_id)
+            if not isinstance(fact.event, ExecutionFailed | ExecutionTimedOut):  # they may be retried
+                rows.remove(RUNNING, fact.entity_id)
 
 
 def begun(rows: Rows, fact: Fact, event: ModelCallStarted) -> None:
@@ -180,7 +181,7 @@ def usage_of(rows: Rows, fact: Fact, model: str, day: str | None = None) -> Usag
     return rows.change(USAGE, *where)
 
 
-USAGE_PROJECTION = Projection(NAME, 4, (USAGE, RUNNING), fold, ("execution",))
+USAGE_PROJECTION = Projection(NAME, 5, (USAGE, RUNNING), fold, ("execution",))
 
 
 async def list_usage(

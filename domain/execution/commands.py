@@ -101,6 +101,10 @@ class ResumeExecution(ExecutionCommand, frozen=True, tag="ResumeExecution"):
     """From a person or a system: go on where it was paused."""
 
 
+class RetryExecution(ExecutionCommand, frozen=True, tag="RetryExecution"):
+    """From a person or a system: an execution that failed or timed out goes on from there."""
+
+
 class TimeOutExecution(ExecutionCommand, frozen=True, tag="TimeOutExecution"):
     """From a timer. spent_s: how long the execution was pending or running, as its events say."""
 
@@ -173,6 +177,7 @@ ExecutionCommands: TypeAlias = (
     | DecideApproval
     | EndWait
     | SendSignal
+    | RetryExecution
     | TimeOutExecution
     | RaiseBudget
     | SettleCall

@@ -16,6 +16,7 @@ from domain.execution.commands import (
     RequestExecution,
     RescheduleStep,
     ResumeExecution,
+    RetryExecution,
     ReviewTask,
     SendSignal,
     SettleCall,
@@ -32,6 +33,7 @@ from domain.execution.rules.placing import admit, placed
 from domain.execution.rules.raising import raise_budget
 from domain.execution.rules.reporting import record_progress
 from domain.execution.rules.requesting import request
+from domain.execution.rules.retrying import retry
 from domain.execution.rules.ringing import end_wait
 from domain.execution.rules.signalling import send_signal
 from domain.execution.state import Execution
@@ -65,6 +67,8 @@ def decided(state: Execution, command: ExecutionCommands) -> tuple[ExecutionEven
             return pause(state, command)
         case ResumeExecution():
             return resume(state, command)
+        case RetryExecution():
+            return retry(state, command)
         case TimeOutExecution():
             return time_out(state, command)
         case RaiseBudget():

@@ -168,6 +168,15 @@ class BudgetRaised(Event, frozen=True, tag="execution.budget_raised"):
     budget: Budget
 
 
+class ExecutionRetried(Event, frozen=True, tag="execution.retried"):
+    """It had failed or timed out, and goes on: what had not completed begins again, by events of its own.
+
+    timeout_s  the limit of its time, which is counted anew
+    """
+
+    timeout_s: float | None = None
+
+
 class ExecutionCompleted(Event, frozen=True, tag="execution.completed"):
     """output: of the last step that no other comes after."""
 
@@ -246,6 +255,7 @@ ExecutionEvents: TypeAlias = (
     | ExecutionCancelled
     | ExecutionPaused
     | ExecutionResumed
+    | ExecutionRetried
     | ExecutionTimedOut
     | CallSettled
     | TaskReviewed

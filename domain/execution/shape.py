@@ -75,6 +75,7 @@ class StepState(msgspec.Struct, frozen=True):
     recorded    entries that the newest attempt has reported
     without     tasks of its context that it does not see
     route       the step that a router (or a rejection) leads to
+    failures    since it was scheduled first, or its execution was retried
     begun       attempts since the step was last scheduled for another reason than a runner that vanished
     draining    the lease of the newest attempt, after it was told to let go and before it has
     refused_at  entries recorded before the report whose beginnings were refused by a suspension
@@ -89,6 +90,7 @@ class StepState(msgspec.Struct, frozen=True):
     without: tuple[str, ...] = ()
     route: str = ""
     begun: int = 0
+    failures: int = 0
     wait: Wait | None = None
     draining: Lease | None = None
     refused_at: int | None = None

@@ -27,6 +27,7 @@ from domain.execution.events import (
     ExecutionPaused,
     ExecutionRequested,
     ExecutionResumed,
+    ExecutionRetried,
     ExecutionTimedOut,
     StepCompleted,
     StepFailed,
@@ -73,10 +74,11 @@ def evolve(state: Execution, event: ExecutionEvents) -> Execution:
             return recorded(replace(state, outputs=outputs), event.step)
         case StepScheduled() | StepStarted() | StepSuspended() | StepReleased():
             return moved(state, event)
-        case StepCompleted() | StepFailed():
-            status = StepStatus.COMPLETED if isinstance(event, StepCompleted) else StepStatus.FAILED
+        case StepCompleted():
             settled = replace(state, account=booked(state.account, event))
-            return at_rest(recorded(settled, event.step, status))
+            return at_rest(recorded(settled, event.step, StepStatus.COMPLETED))
+        case StepFailed():
+            return at_rest(failed(replace(state, account=booked(state.account, event)), event.step))
         case ExecutionRequested():
             return Execution(Status.PENDING, event)
         case ExecutionPaused():
@@ -84,6 +86,9 @@ def evolve(state: Execution, event: ExecutionEvents) -> Execution:
             return replace(state, status=Status.PAUSED, steps=steps)
         case ExecutionResumed():
             return at_rest(replace(state, status=Status.PENDING))
+        case ExecutionRetried():
+            steps = {name: sent_back(step) for name, step in state.steps.items()}
+            return replace(state, status=Status.PENDING, steps=steps)
         case ExecutionHeld() | ExecutionAdmitted():
             return replace(state, is_held=isinstance(event, ExecutionHeld))
         case ExecutionCompleted() | ExecutionFailed() | ExecutionCancelled() | ExecutionTimedOut():
@@ -148,6 +153,7 @@ def started(step: StepState, event: StepStarted) -> StepState:
         event.runner,
         without=step.without,
         begun=step.begun + 1,
+        failures=step.failures,
     )
 
 
@@ -162,6 +168,19 @@ def recorded(state: Execution, name: str, status: StepStatus | None = None) -> E
     """One more entry of the step's current attempt."""
     step = state.steps[name]
     return with_step(state, name, replace(step, status=status or step.status, recorded=step.recorded + 1))
+
+
+def failed(state: Execution, name: str) -> Execution:
+    step = state.steps[name]
+    new = replace(step, status=StepStatus.FAILED, recorded=step.recorded + 1, failures=step.failures + 1)
+    return with_step(state, name, new)
+
+
+def sent_back(step: StepState) -> StepState:
+    """Of an execution that is retried: what had not come to its end is as if it had not begun."""
+    if step.status.is_settled:
+        return step
+    return replace(step, status=StepStatus.PENDING, runner="", wait=None, draining=None, begun=0, failures=0)
 
 
 def at_rest(state: Execution) -> Execution:

@@ -138,13 +138,18 @@ async def reported(lane: Lane, work: Callable[[], Awaitable[Any]]) -> Any:
 
     Neither start nor end is waited for: the next call's intent, or the step's end, carries them.
     """
-    run, begin = lane.run, time.monotonic()
+    run, begin, limit_s = lane.run, time.monotonic(), time_limit(lane)
     await run.record(TaskStarted(**lane.at, agent=str(lane.agent)), wait=False)
     try:
-        result = await work()
+        async with asyncio.timeout(limit_s) as clock:
+            result = await work()
         output = output_of(str(lane.task), result)
     except GaveUp as error:
         failure = error.failure
+    except TimeoutError as error:
+        failure = (
+            out_of_time(str(lane.task), limit_s) if clock.expired() else failure_of(str(lane.task), error)
+        )
     except Exception as error:  # noqa: BLE001 - CrewAI raises bare exceptions for most of its faults
         failure = failure_of(str(lane.task), error)
     else:
@@ -152,6 +157,16 @@ async def reported(lane: Lane, work: Callable[[], Awaitable[Any]]) -> Any:
         return result
     await run.record(TaskFailed(**lane.at, failure=failure, duration_ms=ms_since(begin)), wait=False)
     raise GaveUp(failure)
+
+
+def time_limit(lane: Lane) -> int | None:
+    """Of one attempt at the lane's task, in seconds."""
+    task = lane.run.assignment.definition.tasks.get(lane.task or "")
+    return task.timeout_s if task else None
+
+
+def out_of_time(task: str, limit_s: int | None) -> Failure:
+    return Failure("task_timeout", f"task {task!r} took longer than its timeout_s of {limit_s} s", task)
 
 
 def output_of(task: str, result: Any) -> TaskOutput:

@@ -61,6 +61,7 @@ ROUTES = (
     life.cancel,
     life.pause,
     life.resume,
+    life.retry,
     answering.settle,
     answering.review,
     forks.fork,

@@ -1,4 +1,4 @@
-"""What can be done to an execution while it is there: cancel, pause, resume.
+"""What can be done to an execution while it is there: cancel, pause, resume, retry.
 
 Its one rule: each route is one command; saying it twice changes nothing more.
 """
@@ -11,7 +11,14 @@ import msgspec
 from litestar import post
 from litestar.params import FromPath
 
-from domain.execution import CancelExecution, Execution, PauseExecution, ResumeExecution, Status
+from domain.execution import (
+    CancelExecution,
+    Execution,
+    PauseExecution,
+    ResumeExecution,
+    RetryExecution,
+    Status,
+)
 from interfaces.http.answers import Accepted, Answer
 from interfaces.http.bodies import read_json
 from interfaces.http.commanding import answer, canonical, command
@@ -54,7 +61,7 @@ def act(id: str, summary: str, **rest: Any) -> dict[str, Any]:
 
 async def acted(
     request: ApiRequest,
-    wish: CancelExecution | PauseExecution | ResumeExecution,
+    wish: CancelExecution | PauseExecution | ResumeExecution | RetryExecution,
     wanted: Reason | Nothing,
     then: Status,
 ) -> Answer:
@@ -108,4 +115,16 @@ async def resume(request: ApiRequest, execution_id: FromPath[str]) -> Answer:
     approval for example, refuses (409): what it waits for ends its wait."""
     wanted = await read_json(request, Nothing, is_optional=True)
     wish = ResumeExecution(execution_id=checked_id("execution", execution_id))
+    return await acted(request, wish, wanted, Status.PENDING)
+
+
+@post(
+    "/v1/executions/{execution_id:str}/retry",
+    opt=act("retry_execution", "Go on where it failed", body=Nothing, examples={"nothing": {}}),
+)
+async def retry(request: ApiRequest, execution_id: FromPath[str]) -> Answer:
+    """For one that is FAILED or TIMED_OUT; any other refuses (409). Completed steps stay, and calls whose
+    outcome is recorded are not made again; the time of `limits.timeout_s` is counted anew."""
+    wanted = await read_json(request, Nothing, is_optional=True)
+    wish = RetryExecution(execution_id=checked_id("execution", execution_id))
     return await acted(request, wish, wanted, Status.PENDING)

@@ -5,14 +5,25 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from application.delays import DelayedStep, StepDelays
-from application.ports import Work
+from application.ports import Assignment, Reporter, Work
 from application.timeouts import LimitedExecution, Timeouts
 from application.timers import Alarms, Timer, TimerKind
-from domain.definition import Limits
-from domain.execution import PauseExecution, ResumeExecution, Status
+from domain.definition import Definition, Limits
+from domain.execution import (
+    Failure,
+    PauseExecution,
+    ResumeExecution,
+    RetryExecution,
+    Status,
+    StepCompleted,
+    StepFailed,
+    StepStarted,
+)
+from domain.registry import event_of
+from domain.retries import Retry
 from infrastructure.clock import SystemClock
 from infrastructure.nats.memory_timers import MemoryTimers
-from tests.application.house import ME, House
+from tests.application.house import ME, House, PlainEngine
 from tests.domain.examples import blog
 from tests.waiting import eventually
 
@@ -41,7 +52,7 @@ class Watched(House):
         return (await self.state("x")).status
 
 
-def limited(timeout_s: int):  # type: ignore[no-untyped-def]
+def limited(timeout_s: int) -> Definition:
     return blog(limits=Limits(timeout_s=timeout_s))
 
 
@@ -100,3 +111,56 @@ async def test_a_step_that_is_put_off_is_queued_when_its_time_comes_and_only_onc
         assert datetime.now(UTC) >= house.put_off[0].not_before
         assert [held.work for held in house.queue.held.values()] == [work]
         await eventually(lambda: not house.timers.held)
+
+
+class Faltering(PlainEngine):
+    """Fails as often as it is told to, then runs on."""
+
+    def __init__(self, code: str, failures: int) -> None:
+        super().__init__()
+        self.code = code
+        self.failures = failures
+
+    async def run(self, assignment: Assignment, reporter: Reporter) -> StepCompleted | StepFailed:
+        if self.failures:
+            self.failures -= 1
+            failure = Failure(self.code, "it did not work")
+            return StepFailed(step=assignment.step, attempt=assignment.attempt, failure=failure)
+        return await super().run(assignment, reporter)
+
+
+def retrying(initial_s: float) -> Definition:
+    return blog(retry=Retry(max_attempts=3, initial_s=initial_s, factor=1, on=("timeout",)))
+
+
+async def test_a_failed_step_begins_again_after_its_pause_and_comes_to_its_end() -> None:
+    house = Watched()
+    runner = house.runner("r", Faltering("timeout", 2))
+    async with house.running(house.alarms().run(), house.dispatcher().run(), runner.run()):
+        await house.start("x", retrying(0.2), topic="tea")
+        await eventually(lambda: is_completed(house))
+    events = [event_of(recorded) for recorded in await house.log.read_stream("execution-x")]
+    times = [recorded.metadata.at for recorded in await house.log.read_stream("execution-x")]
+    failed = [index for index, event in enumerate(events) if isinstance(event, StepFailed)]
+    begun = [index for index, event in enumerate(events) if isinstance(event, StepStarted)]
+    assert (len(failed), len(begun)) == (2, 3)
+    for index, next_index in zip(failed, begun[1:], strict=True):
+        assert (times[next_index] - times[index]).total_seconds() >= 0.2
+
+
+async def is_completed(house: Watched) -> bool:
+    return await house.status() is Status.COMPLETED
+
+
+async def test_a_failed_execution_is_retried_by_hand_to_its_end() -> None:
+    house = Watched()
+    runner = house.runner("r", Faltering("auth", 1))
+    async with house.running(house.alarms().run(), house.dispatcher().run(), runner.run()):
+        await house.start("x", blog(), topic="tea")
+        await eventually(lambda: is_failed(house))
+        await house.commands.handle(RetryExecution(execution_id="x"), ME)
+        await eventually(lambda: is_completed(house))
+
+
+async def is_failed(house: Watched) -> bool:
+    return await house.status() is Status.FAILED

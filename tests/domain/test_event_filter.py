@@ -29,6 +29,7 @@ def test_statuses_name_the_events_that_bring_them() -> None:
     assert wanted(statuses=statuses) == {
         "execution.requested",
         "execution.resumed",
+        "execution.retried",
         "execution.step_started",
         "execution.failed",
     }

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from application.commands import Context
+from domain.execution import Failure, RecordProgress, StartStep, StepFailed
 from tests.interfaces.stack import Stack
 
 
@@ -62,3 +64,25 @@ async def test_a_field_that_is_not_there_is_refused_by_its_name(stack: Stack) ->
     refused = await act(stack, started["id"], "resume", {"reason": "x"})
     assert refused.status_code == 422
     assert "reason" in refused.text
+
+
+async def test_only_what_failed_or_timed_out_is_retried(stack: Stack) -> None:
+    started = await stack.execution()
+    refused = await act(stack, started["id"], "retry")
+    assert (refused.status_code, refused.json()["code"]) == (409, "rejected")
+    assert "expected failed or timed_out" in refused.json()["detail"]
+
+
+async def test_a_failed_execution_goes_on_after_a_retry(stack: Stack) -> None:
+    started = await stack.execution()
+    await stack.commands.handle(
+        StartStep(execution_id=started["id"], step="crew", turn=1, delivery=1, runner="r"),
+        Context(actor="runner:r"),
+    )
+    failed = StepFailed(step="crew", attempt=1, failure=Failure("auth", "no key"))
+    report = RecordProgress(execution_id=started["id"], step="crew", attempt=1, after=0, entries=(failed,))
+    await stack.commands.handle(report, Context(actor="runner:r"))
+    retried = await act(stack, started["id"], "retry")
+    assert (retried.status_code, retried.json()["status"]) == (202, "PENDING")
+    shown = (await stack.client.get(f"/v1/executions/{started['id']}")).json()
+    assert (shown["status"], shown["error"], shown["steps"][0]["turn"]) == ("PENDING", None, 2)

@@ -23,6 +23,7 @@ from domain.execution import (
     RecordProgress,
     RescheduleStep,
     ResumeExecution,
+    RetryExecution,
     StartStep,
     StepCompleted,
     StepFailed,
@@ -98,6 +99,9 @@ class Runner:
             )
             yield
             yield from self._run_step(name)
+        if state.status == "FAILED" and self._dice.random() < 0.4:
+            self._send(RetryExecution(execution_id=self._id))
+            yield from self.work()
 
     def _run_step(self, name: str) -> Iterator[None]:
         state = self._history.state(f"execution-{self._id}")

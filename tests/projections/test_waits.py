@@ -8,9 +8,13 @@ import msgspec
 import pytest
 
 from domain.execution import (
+    Failure,
+    ModelCallStarted,
     PauseExecution,
     RescheduleStep,
     ResumeExecution,
+    RetryExecution,
+    StepFailed,
     StepReleased,
     StepSuspended,
     Wait,
@@ -19,6 +23,7 @@ from projections.database import ReadDatabase
 from projections.execution_list import list_executions
 from projections.open_steps import open_steps
 from tests.projections.databases import read_db, read_url
+from tests.projections.runners import content
 from tests.projections.test_documents import Story
 
 __all__ = ["read_db", "read_url"]
@@ -86,3 +91,34 @@ async def test_a_step_that_waits_and_whose_runner_is_gone_is_no_open_step(story:
     story.history.handle(RescheduleStep(execution_id="e1", step="first", turn=1, reason="its runner is gone"))
     await story.read()
     assert await open_steps(story.read_db) == []
+
+
+async def test_a_retry_is_shown_as_if_what_failed_had_not_begun(story: Story) -> None:
+    failure = Failure("timeout", "no answer", "research")
+    story.report(StepFailed(step="first", attempt=1, failure=failure))
+    failed = await story.read()
+    assert (failed["status"], failed["error"]) == ("FAILED", "no answer")
+    assert [step["status"] for step in failed["steps"]] == ["failed", "skipped", "skipped"]
+    story.history.handle(RetryExecution(execution_id="e1"))
+    again = await story.read()
+    assert (again["status"], again["error"], again["ended_at"], again["failure"]) == ("PENDING", *[None] * 3)
+    assert [step["status"] for step in again["steps"]] == ["scheduled", "pending", "pending"]
+    [step] = await open_steps(story.read_db)
+    assert (step.step, step.turn, step.status) == ("first", 2, "scheduled")
+    story.start("first", turn=2)
+    called = ModelCallStarted(
+        step="first", attempt=2, call="c1", model="demo/writer", request=content("?"), task="research"
+    )
+    story.report(called)
+    assert (await story.read())["model_calls"] == 1
+
+
+async def test_a_step_that_is_put_off_says_until_when(story: Story) -> None:
+    failure = Failure("crew_error", "CrewAI raised ValueError", "research")
+    story.report(StepFailed(step="first", attempt=1, failure=failure))
+    detail = await story.read()
+    [step] = await open_steps(story.read_db)
+    assert (detail["status"], detail["steps"][0]["status"]) == ("RUNNING", "scheduled")
+    assert step.not_before == detail["steps"][0]["not_before"]
+    assert step.not_before is not None
+    assert step.not_before > step.since

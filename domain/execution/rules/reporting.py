@@ -20,6 +20,7 @@ from domain.execution.events import (
 from domain.execution.rules.budgets import budget_failure
 from domain.execution.rules.checks import check_open, known_step
 from domain.execution.rules.order import after_step
+from domain.execution.rules.retrying import fail_step
 from domain.execution.rules.suspending import demanded_wait
 from domain.execution.state import Execution, StepState, StepStatus, evolve
 
@@ -87,8 +88,8 @@ def outcome(state: Execution, entry: Progress) -> tuple[ExecutionEvents, ...]:
         case StepCompleted():
             check_outputs(state, entry.step)
             return (entry, *after_step(evolve(state, entry)))
-        case StepFailed(failure=failure):
-            return (entry, ExecutionFailed(failure=failure, step=entry.step))
+        case StepFailed():
+            return fail_step(state, entry)
         case _:
             return (entry,)
 

@@ -132,6 +132,17 @@ async def test_a_crew_that_is_told_to_let_go_reports_every_call_in_flight(
     assert not [task for task in reporter.of(TaskStarted) if task.task == "both"]
 
 
+async def test_a_task_that_takes_too_long_fails_by_its_name(engine: CrewAIEngine, model: ModelServer) -> None:
+    model.script(Turn(hangs=True))
+    definition = document({"slow": {"description": "Say something", "timeout_s": 1}})
+    reporter = MemoryReporter()
+    end = await asyncio.wait_for(engine.run(assignment(definition, model=OPENAI), reporter), 20)
+    assert isinstance(end, StepFailed)
+    assert (end.failure.code, end.failure.task) == ("task_timeout", "slow")
+    assert "timeout_s of 1 s" in end.failure.message
+    assert [failed.task for failed in reporter.of(TaskFailed)] == ["slow"]
+
+
 async def test_an_async_sibling_of_a_failed_task_ends_with_the_step(
     engine: CrewAIEngine, model: ModelServer
 ) -> None:

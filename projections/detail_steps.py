@@ -1,0 +1,124 @@
+"""The steps of one execution, as its detail shows them, and what each event changes of them.
+
+Used by `execution_detail.py`, whose rows hold them.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from domain.execution import (
+    ApprovalRejected,
+    RouteChosen,
+    StepCompleted,
+    StepFailed,
+    StepResolved,
+    StepReused,
+    StepScheduled,
+    StepSkipped,
+    StepStarted,
+    StepSuspended,
+)
+from projections.projection import Fact, later, tags
+
+STEP_EVENTS = tags(
+    StepResolved,
+    ApprovalRejected,
+    StepScheduled,
+    StepSkipped,
+    RouteChosen,
+    StepStarted,
+    StepReused,
+    StepSuspended,
+    StepCompleted,
+    StepFailed,
+)
+
+
+class StepRow(msgspec.Struct):
+    """status: pending, scheduled, running, waiting, completed, failed, cancelled (had begun), skipped,
+    rejected, or reused (of a fork: it had completed in its past).
+
+    not_before  of a step that is scheduled with a delay: when it may begin
+    route       where a router led
+    """
+
+    step: str
+    status: str = "pending"
+    turn: int = 0
+    attempt: int = 0
+    runner: str | None = None
+    scheduled_at: str | None = None
+    not_before: str | None = None
+    started_at: str | None = None
+    ended_at: str | None = None
+    error: str | None = None
+    route: str | None = None
+
+
+def change_step(steps: list[StepRow], fact: Fact) -> None:
+    match fact.event:
+        case StepScheduled() as event:
+            step = step_of(steps, event.step)
+            step.status, step.turn, step.scheduled_at = "scheduled", event.turn, fact.at
+            step.not_before = later(fact.at, event.delay_s) if event.delay_s else None
+            step.ended_at = step.error = None
+        case StepSkipped() as event:
+            step_of(steps, event.step).status = "skipped"
+        case RouteChosen() as event:
+            step = step_of(steps, event.step)
+            step.status, step.ended_at, step.route = "completed", fact.at, event.then
+        case StepStarted() as event:
+            step = step_of(steps, event.step)
+            step.status, step.turn, step.attempt = "running", event.turn, event.attempt
+            step.runner, step.started_at, step.not_before = event.runner, fact.at, None
+        case StepSuspended() as event:
+            step_of(steps, event.step).status = "waiting"
+        case StepReused() as event:
+            step_of(steps, event.step).status = "reused"
+        case StepResolved() as event:
+            step = step_of(steps, event.step)
+            step.status, step.ended_at = "completed", fact.at
+        case ApprovalRejected() as event:
+            rejected(steps, event, fact)
+        case StepCompleted() as event:
+            step = step_of(steps, event.step)
+            step.status, step.ended_at = "completed", fact.at
+        case StepFailed() as event:
+            step = step_of(steps, event.step)
+            step.status, step.ended_at, step.error = "failed", fact.at, event.failure.message
+
+
+def rejected(steps: list[StepRow], event: ApprovalRejected, fact: Fact) -> None:
+    """Refused, or sent back: then the steps are as if they had not begun."""
+    step = step_of(steps, event.step)
+    step.status, step.ended_at, step.route = "rejected", fact.at, event.then
+    for name in event.retried:
+        again = step_of(steps, name)
+        again.status, again.ended_at, again.route = "pending", None, None
+
+
+def pause_steps(steps: list[StepRow], fact: Fact) -> None:
+    for step in steps:
+        if step.status == "running":
+            step.status, step.scheduled_at = "scheduled", fact.at
+
+
+def end_steps(steps: list[StepRow], fact: Fact) -> None:
+    """With their execution. One that a router skipped has no end; one that was not reached has this one."""
+    for step in steps:
+        if step.status in ("scheduled", "running", "waiting"):
+            step.status, step.ended_at = "cancelled", fact.at
+        elif step.status == "pending":
+            step.status, step.ended_at = "skipped", fact.at
+
+
+def send_steps_back(steps: list[StepRow]) -> None:
+    """What had not come to its end is as if it had not begun; the attempts of a step go on counting."""
+    for step in steps:
+        if step.status in ("failed", "cancelled") or (step.status == "skipped" and step.ended_at):
+            step.status, step.ended_at, step.error = "pending", None, None
+
+
+def step_of(steps: list[StepRow], name: str) -> StepRow:
+    return next(step for step in steps if step.step == name)
