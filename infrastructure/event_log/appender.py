@@ -26,6 +26,9 @@ from infrastructure.event_log.tail import Tail
 SETTLE_WITHIN_S = 5.0
 """A command that could not be brought to the database for so long is answered with `LogUnavailable`."""
 
+ANSWERED_FIRST = 3
+"""Turns of the event loop in which those who appended go on, before those are woken who only follow."""
+
 MAX_BATCH_BYTES = 8 * 2**20
 MAX_QUEUE_BYTES = 128 * 2**20
 
@@ -196,7 +199,14 @@ class Appender:
             pending.settle(outcome)
             if isinstance(outcome, Appended):
                 self._tail.saw(pending.append, outcome)
-        self._watch.saw(max((o.position for o in outcomes if isinstance(o, Appended)), default=0))
+        self._later(ANSWERED_FIRST, max((o.position for o in outcomes if isinstance(o, Appended)), default=0))
+
+    def _later(self, turns: int, position: int) -> None:
+        """Wake who follows the log some turns of the event loop from now."""
+        if turns:
+            self._loop.call_soon(self._later, turns - 1, position)
+        else:
+            self._watch.saw(position)
 
     def _expire(self, batch: list[Pending], reason: str, *, may_stand: bool) -> None:
         now = self._loop.time()

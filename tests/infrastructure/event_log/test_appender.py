@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import closing, contextmanager
 
 import psycopg
 import pytest
 
-from application.ports import Appended, EventLog
+from application.ports import Append, Appended, EventLog
 from domain.errors import Invalid, LogFull
 from infrastructure.event_log import appender
+from infrastructure.event_log.appender import Appender
+from infrastructure.event_log.head_watch import HeadWatch
 from infrastructure.event_log.opening import open_event_log
+from infrastructure.event_log.tail import Tail
 from infrastructure.event_log.urls import is_sqlite, sqlite_path
 from tests.contracts.event_log_commands import a_command
 from tests.infrastructure.event_log.proof import appended, assert_one_effect
@@ -122,3 +125,40 @@ async def test_reading_does_not_wait_for_who_writes(event_log: EventLog, event_l
             assert len(await event_log.read_stream("order-1")) == 1
         assert not writing.done()
     assert (await writing).position == 2
+
+
+class PlainWriter:
+    """`appender.Writer` that stores nothing and refuses nothing."""
+
+    async def flush(self, batch: Sequence[Append]) -> Sequence[Appended]:
+        return [Appended(1, number) for number, _ in enumerate(batch, 1)]
+
+    async def landed(self, appends: Sequence[Append]) -> Sequence[Appended | None]:
+        return [None] * len(appends)
+
+    async def close(self) -> None:
+        """Nothing to let go of."""
+
+
+async def test_who_appended_goes_on_before_who_follows() -> None:
+    async def nothing() -> int:
+        return 0
+
+    watch = HeadWatch(nothing, poll_every_s=3600)
+    queue = Appender(PlainWriter(), watch, Tail(), queue_limit=10)
+    heard: list[str] = []
+
+    async def follow() -> None:
+        await watch.wait_beyond(0, timeout_s=60)
+        heard.append("follower")
+
+    async def answer() -> None:
+        await queue.append(a_command("order-1"))
+        for _ in range(2):  # a reply on its way out
+            await asyncio.sleep(0)
+        heard.append("appender")
+
+    await asyncio.gather(follow(), answer())
+    assert heard == ["appender", "follower"]
+    await queue.close()
+    await watch.close()
