@@ -276,7 +276,12 @@ def of_fork(execution: Execution, step: str) -> dict[str, Any]:
     fork = execution.request.forked_from if execution.request else None
     if fork is None:
         return {}
-    return {"is_fork": True, "done": tuple(done_tasks(execution, step)), "former_models": fork.former_models}
+    return {
+        "is_fork": True,
+        "done": tuple(done_tasks(execution, step)),
+        "former_models": fork.former_models,
+        "is_what_if": fork.is_what_if,
+    }
 
 
 def done_tasks(execution: Execution, step: str) -> list[str]:

@@ -16,7 +16,7 @@ from application.states import Preparation, Reads
 from domain.catalog import CATALOG, Catalog, Model
 from domain.checks import pointer
 from domain.definition import Definition, Json
-from domain.errors import Fault, Invalid, NotFound
+from domain.errors import Fault, Invalid, NotFound, Rejected
 from domain.execution import Edit, ExecutionRequested, ForkedFrom, RequestExecution
 from domain.execution.past import Past, past_of
 from domain.message import Event
@@ -47,6 +47,8 @@ def fork_execution(
             raise NotFound(f"there is no execution {parent_id!r}")
         events = [event_of(one) for one in recorded]
         first = cast("ExecutionRequested", events[0])
+        if first.forked_from is not None and first.forked_from.is_what_if:
+            raise Rejected(f"{parent_id!r} is a what-if, whose tools never ran; fork the execution it is of")
         if first.workflow_id is not None:
             await refuse_archived(reads, first.workflow_id)
         shelf = await reads.of(CATALOG, "models")

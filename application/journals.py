@@ -91,13 +91,19 @@ def settled_outcome(intent: ToolCallStarted, settled: CallSettled) -> tuple[Tool
 
 
 async def past_of(log: EventLog, events: Sequence[Recorded], step: str) -> list[Prior]:
-    """The outcomes of a step in the executions that one was forked from, the oldest execution first."""
+    """The outcomes of a step in the executions that one was forked from, the oldest execution first.
+
+    Of a what-if those of tools only: its models are asked anew.
+    """
     found: list[Prior] = []
     edits: dict[Origin, str] = {}
+    own = forked_from(events)
     while (fork := forked_from(events)) is not None:
         edits = {edit.origin: edit.result for edit in fork.edits} | edits
         events = await log.read_stream(f"execution-{fork.execution_id}")
         found[:0] = priors(fork.execution_id, events[: fork.at], step)
+    if own is not None and own.is_what_if:
+        found = [prior for prior in found if not isinstance(prior.outcome, ModelCallCompleted)]
     return [with_edit(prior, edits.get(prior.origin)) for prior in found]
 
 

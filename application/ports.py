@@ -173,7 +173,7 @@ class Assignment(msgspec.Struct, frozen=True, kw_only=True):
     remarks  what people said who sent the step's result back, oldest first
     journal  the calls whose outcome is known: of earlier attempts, then of the past that a fork has; in order
     done     tasks of this step that a fork has taken over: not worked on, their outputs are in `outputs`
-    former_models  see `ForkedFrom`
+    former_models, is_what_if  see `ForkedFrom`
     unknown  tool calls of earlier attempts whose outcome nobody knows: begun, and no more was heard
     reviews  what people said of the outputs of the step's tasks
     """
@@ -191,6 +191,7 @@ class Assignment(msgspec.Struct, frozen=True, kw_only=True):
     is_fork: bool = False
     done: tuple[str, ...] = ()
     former_models: dict[str, tuple[Model, ...]] = {}
+    is_what_if: bool = False
     unknown: tuple[ToolCallStarted, ...] = ()
     reviews: tuple[TaskReviewed, ...] = ()
     tenant: str = "default"

@@ -34,6 +34,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     ),
     "events": ("interfaces.operations.events:events", "The events that are recorded."),
     "replay": ("interfaces.operations.replay:replay", "Play an execution in the terminal."),
+    "whatif": ("interfaces.operations.whatif:whatif", "Run past executions with another model or prompt."),
     "history": ("interfaces.operations.history:history", "Export and import what was recorded."),
     "audit": ("interfaces.operations.audit:audit", "Prove that nobody changed the event log."),
     "health": ("interfaces.operations.health:health", "Whether a process on this machine is alive."),

@@ -1,12 +1,14 @@
 """Two executions side by side: a fork and its parent, or any two.
 
 A query on the stored events of `execution_history`. Its one rule: calls are compared task by task, in the
-order in which each task made them, because tasks of one execution may run at the same time.
+order in which each task made them, because tasks of one execution may run at the same time. A call that a
+fork has taken from its past stands for the one that was made then.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from hashlib import sha256
 from itertools import zip_longest
 from typing import Any, Literal
 
@@ -14,6 +16,7 @@ import msgspec
 
 from domain.execution import (
     EXECUTION,
+    CallReused,
     Content,
     Execution,
     ExecutionCompleted,
@@ -23,6 +26,7 @@ from domain.execution import (
     ModelCallCompleted,
     ModelCallFailed,
     ModelCallStarted,
+    Origin,
     Status,
     TaskOutput,
     ToolCallCompleted,
@@ -44,6 +48,7 @@ class Call(msgspec.Struct, kw_only=True):
 
     version          of the event that began it: where the history has it whole
     name             of the model or the tool; once there is an answer, of the model that answered
+    reused_from      of a fork: the call was not made, this one's answer was taken; it cost nothing
     request_digest, answer_digest  SHA-256 of the whole texts
     request, answer  the beginning of the texts
     """
@@ -60,12 +65,26 @@ class Call(msgspec.Struct, kw_only=True):
     completion_tokens: int = 0
     cost_usd: float = 0.0
     duration_ms: int | None = None
+    reused_from: Origin | None = None
 
     @property
     def likeness(self) -> tuple[Any, ...]:
-        """What two calls that are the same have in common."""
+        """What two calls that are the same have in common: not the model."""
         failed = self.failure.message if self.failure else None
-        return (self.name, self.request_digest, self.answer_digest, failed)
+        return (self.request_digest, self.answer_digest, failed)
+
+    def take(self, source: Call | None, edit: str | None) -> None:
+        """Be what was asked and answered then; edit: the result that whoever forked has given instead."""
+        if source is not None:
+            self.request_digest, self.request = source.request_digest, source.request
+            self.answer_digest, self.answer, self.failure = (
+                source.answer_digest,
+                source.answer,
+                source.failure,
+            )
+        if edit is not None:
+            self.answer_digest, self.answer = sha256(edit.encode()).hexdigest(), edit[:EXCERPT]
+            self.failure = None
 
 
 class CallDiff(msgspec.Struct, frozen=True, kw_only=True):
@@ -121,6 +140,7 @@ class Reading:
         self.output: TaskOutput | None = None
         self.failure: Failure | None = None
         self.lanes: dict[Lane, dict[str, Call]] = {}
+        self.reused: list[tuple[Origin, Call]] = []
         self.first: HistoryEntry | None = None
         self.last: HistoryEntry | None = None
 
@@ -133,6 +153,8 @@ class Reading:
                 self._begin((event.task, "model_call"), event.call, event.model, event.request, entry)
             case ToolCallStarted():
                 self._begin((event.task, "tool_call"), event.call, event.tool, event.arguments, entry)
+            case CallReused():
+                self._reuse(event, entry)
             case ModelCallCompleted() | ModelCallFailed():
                 self._end((event.task, "model_call"), event)
             case ToolCallCompleted() | ToolCallFailed():
@@ -165,6 +187,28 @@ class Reading:
         )
         self.lanes.setdefault(lane, {})[call] = begun
 
+    def _reuse(self, event: CallReused, entry: HistoryEntry) -> None:
+        call = Call(
+            call=event.call,
+            version=entry.version,
+            name=event.tool or event.model or "",
+            request_digest="",
+            request="",
+            reused_from=event.origin,
+        )
+        kind: Literal["model_call", "tool_call"] = "tool_call" if event.tool else "model_call"
+        self.lanes.setdefault((event.task, kind), {})[event.call] = call
+        self.reused.append((event.origin, call))
+
+    def find(self, call: str) -> Call | None:
+        return next((calls[call] for calls in self.lanes.values() if call in calls), None)
+
+    @property
+    def edits(self) -> dict[Origin, str]:
+        """Results that whoever forked has given in place of those of then."""
+        fork = self.state.request.forked_from if self.state.request else None
+        return {edit.origin: edit.result for edit in fork.edits} if fork else {}
+
     def _end(
         self, lane: Lane, event: ModelCallCompleted | ModelCallFailed | ToolCallCompleted | ToolCallFailed
     ) -> None:
@@ -187,7 +231,11 @@ async def diff_executions(
     read_db: ReadDatabase, tenant: str, left: str, right: str, *, limit: int
 ) -> ExecutionsDiff:
     """Raises `NotFound` when there is not one of them."""
-    one, other = [await read_execution(read_db, tenant, execution_id) for execution_id in (left, right)]
+    known: dict[str, Reading] = {}
+    for execution_id in (left, right):
+        if execution_id not in known:
+            await read_execution(read_db, tenant, execution_id, known)
+    one, other = known[left], known[right]
     sides = one.side(), other.side()
     found = list(call_differences(one, other))
     calls = sum(
@@ -204,11 +252,18 @@ async def diff_executions(
     )
 
 
-async def read_execution(read_db: ReadDatabase, tenant: str, execution_id: str) -> Reading:
-    reading = Reading(execution_id)
+async def read_execution(
+    read_db: ReadDatabase, tenant: str, execution_id: str, known: dict[str, Reading]
+) -> None:
+    """Into `known`, and before it whatever its calls were taken from."""
+    reading = known[execution_id] = Reading(execution_id)
     async for entry, event in entries_of(read_db, tenant, execution_id):
         reading.add(entry, event)
-    return reading
+    edits = reading.edits
+    for origin, call in reading.reused:
+        if origin.execution_id not in known:
+            await read_execution(read_db, tenant, origin.execution_id, known)
+        call.take(known[origin.execution_id].find(origin.call), edits.get(origin))
 
 
 def lanes(left: Reading, right: Reading) -> list[Lane]:

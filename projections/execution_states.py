@@ -16,6 +16,7 @@ import msgspec
 from domain.errors import NotFound
 from domain.execution import (
     EXECUTION,
+    CallReused,
     Execution,
     ExecutionEvents,
     ModelCallCompleted,
@@ -45,13 +46,18 @@ class Moment(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Spent(msgspec.Struct, kw_only=True):
-    """What calls have cost: model calls that were answered, tool calls that have ended."""
+    """What calls have cost: model calls that were answered, tool calls that have ended.
+
+    reused_calls, saved_usd  of a fork: calls that were answered from its past, and what they had cost then
+    """
 
     model_calls: int = 0
     tool_calls: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
     cost_usd: float = 0.0
+    reused_calls: int = 0
+    saved_usd: float = 0.0
 
     def add(self, event: ExecutionEvents) -> None:
         match event:
@@ -62,6 +68,9 @@ class Spent(msgspec.Struct, kw_only=True):
                 self.cost_usd = round(self.cost_usd + event.cost_usd, 9)
             case ToolCallCompleted() | ToolCallFailed():
                 self.tool_calls += 1
+            case CallReused():
+                self.reused_calls += 1
+                self.saved_usd = round(self.saved_usd + event.cost_usd, 9)
 
 
 class StateAt(msgspec.Struct, frozen=True, kw_only=True):

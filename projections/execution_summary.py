@@ -40,10 +40,11 @@ from projections.projection import Fact, milliseconds_between
 
 
 class Lineage(msgspec.Struct, frozen=True):
-    """Whose past a fork has: that of an execution, up to the version `at`."""
+    """Whose past a fork has: that of an execution, up to the version `at`. is_what_if: of its tools only."""
 
     execution_id: str
     at: int
+    is_what_if: bool = False
 
 
 class OpenWait(msgspec.Struct, kw_only=True, gc=False):
@@ -126,7 +127,7 @@ def requested(event: ExecutionRequested, fact: Fact) -> dict[str, Any]:
 
 def lineage(event: ExecutionRequested) -> Lineage | None:
     fork = event.forked_from
-    return Lineage(fork.execution_id, fork.at) if fork else None
+    return Lineage(fork.execution_id, fork.at, fork.is_what_if) if fork else None
 
 
 def change(row: ExecutionSummary, fact: Fact) -> None:

@@ -33,6 +33,7 @@ class ForkedFrom(msgspec.Struct, frozen=True, omit_defaults=True):
     edits          results of calls that were changed
     former_models  by agent: what its calls were asked of in that past, the nearest execution first, where it
                    is another model now; a call that differs in nothing else is answered from that past
+    is_what_if     models are asked anew; tools are answered from that past alone, and never run
     """
 
     execution_id: str
@@ -40,3 +41,4 @@ class ForkedFrom(msgspec.Struct, frozen=True, omit_defaults=True):
     tasks: tuple[str, ...] = ()
     edits: tuple[Edit, ...] = ()
     former_models: dict[str, tuple[Model, ...]] = {}
+    is_what_if: bool = False

@@ -40,6 +40,7 @@ from infrastructure.tools import UnknownOutcome
 
 R = TypeVar("R")
 
+SHOWN_CHARACTERS = 500
 END_WITHIN_S = 1.0
 """How long cancelled parts of a crew may take to end; they only wait for threads."""
 
@@ -224,7 +225,7 @@ class Lane:
         get the call's id (`<lane>:<kind>:<digest of the request>:<occurrence>`), completed and failed also
         its duration in ms. former: the request as it was in the past of a fork, where that counts as the
         same. if_unknown: what becomes of a call that may have happened. Raises `CallFailed` as `act` did,
-        `GaveUp`, and `Stopped`.
+        `Stopped`, and `GaveUp`, also where a what-if would run a tool.
         """
         key = self._key(kind, request)
         occurrence = self._occurrences.claim(key)
@@ -235,6 +236,8 @@ class Lane:
                 self.run.record_from_thread(self._reused(known, call))
                 known = known.outcome
             return self._recalled(known, key, occurrence, recall)
+        if kind == "tool" and self.run.assignment.is_what_if:
+            raise GaveUp(diverged(self.task, request))
         if (intent := self.run.questions.unknown.get(call)) is not None:
             self._doubt(intent, if_unknown)
         with self.run.call_in_flight():
@@ -279,6 +282,13 @@ class Lane:
             self._occurrences.release(key, occurrence)
             raise CallFailed(known.failure)
         return recall(known)
+
+
+def diverged(task: str | None, request: Json) -> Failure:
+    """A what-if came to a tool call that its past does not hold."""
+    asked = canonical(request)[:SHOWN_CHARACTERS]
+    message = f"the past holds no answer to this tool call, and a what-if runs no tool: {asked}"
+    return Failure("what_if_diverged", message, task)
 
 
 def ms_since(begin: float) -> int:

@@ -65,6 +65,7 @@ ROUTES = (
     answering.settle,
     answering.review,
     forks.fork,
+    forks.what_if,
     execution_queries.list_all,
     execution_queries.detail,
     execution_queries.history,

@@ -45,6 +45,8 @@ FORK: dict[str, object] = {
     },
 }
 
+WHAT_IF: dict[str, object] = {"overrides": {"agents": {"writer": {"backstory": "Loves headlines"}}}}
+
 ENTRIES: dict[str, tuple[str, dict[str, object]]] = {
     "models": (
         "openai/gpt-4o-mini",

@@ -59,6 +59,13 @@ def ask(client: httpx.Client, path: str, **params: object) -> Any:
     return response.json()
 
 
+def tell(client: httpx.Client, path: str, body: object) -> Any:
+    """The JSON answer of a command. Raises as `ask`."""
+    response = client.post(path, json=body)
+    check(response)
+    return response.json()
+
+
 @contextmanager
 def lines(
     client: httpx.Client, path: str, *, patience_s: float = 0, **params: object
@@ -81,7 +88,9 @@ def check(response: httpx.Response) -> None:
     if not response.is_error:
         return
     try:
-        detail = str(response.json()["detail"])
-    except (ValueError, KeyError, TypeError):
+        problem = response.json()
+        faults = "".join(f"\n  {fault['pointer']}: {fault['message']}" for fault in problem.get("errors", ()))
+        detail = f"{problem['detail']}{faults}"
+    except (ValueError, KeyError, TypeError, AttributeError):
         detail = f"the API answered {response.status_code}"
     raise KINDS.get(response.status_code, KasalError)(detail)

@@ -54,6 +54,20 @@ async def test_a_diff_compares_versions_or_executions(stack: Stack) -> None:
     await ask(stack, f"/v1/executions/{one}/diff", 404, **{"from": 1, "to": 9})
 
 
+async def test_a_what_if_is_a_new_execution_beside_the_old_one(stack: Stack) -> None:
+    one = await cancelled(stack)
+    path = f"/v1/executions/{one}/what-if"
+    answer = await stack.client.post(path, json={"overrides": {"model": "demo/model"}})
+    assert answer.status_code == 201, answer.text
+    what_if = await ask(stack, answer.headers["location"], after=answer.json()["position"])
+    assert what_if["forked_from"] == {"execution_id": one, "at": 3, "is_what_if": True}
+    assert what_if["name"].endswith(" (what if)")
+    wrong = await stack.client.post(path, json={"overrides": {"calls": {"c": {"result": "x"}}}})
+    assert [error["pointer"] for error in wrong.json()["errors"]] == ["/overrides/calls/c"]
+    assert (await stack.client.post(f"{answer.headers['location']}/fork")).status_code == 409
+    assert (await stack.client.post("/v1/executions/nobody/what-if")).status_code == 404
+
+
 async def test_a_history_is_narrowed_by_type_and_content(stack: Stack) -> None:
     path = f"/v1/executions/{await cancelled(stack)}/history"
     by_type = await ask(stack, path, type="execution.cancelled,execution.requested")

@@ -94,6 +94,19 @@ def test_an_execution_is_played_again_as_it_was(up: Up, execution_id: str) -> No
     assert kasal(up.data_dir, "replay", execution_id, "--until", "2026-01-01T00:00").returncode == 2
 
 
+def test_past_executions_are_run_again_with_another_model(up: Up, execution_id: str) -> None:
+    done = kasal(up.data_dir, "whatif", "--cohort", "blog-production", "--model", "demo/large", "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    (asked,) = [json.loads(line) for line in done.stdout.splitlines()]
+    assert (asked["execution_id"], asked["status"]) == (execution_id, "COMPLETED")
+    assert asked["diff"]["right"]["spent"]["model_calls"] == asked["diff"]["left"]["spent"]["model_calls"]
+    assert "/definition/agents" in str(asked["diff"]["request"])
+    shown = kasal(up.data_dir, "whatif", execution_id)
+    assert (shown.returncode, "1 executions" in shown.stdout) == (0, True), shown.stdout + shown.stderr
+    assert kasal(up.data_dir, "whatif", execution_id, "--model", "nobody/nothing").returncode == 2
+    assert kasal(up.data_dir, "whatif").returncode == 2
+
+
 def test_an_exported_log_is_imported_and_held_to_an_old_checkpoint(
     up: Up, execution_id: str, tmp_path: Path
 ) -> None:

@@ -11,9 +11,13 @@ import pytest
 from domain.errors import Invalid, NotFound
 from domain.execution import (
     EXECUTION,
+    CallReused,
     CancelExecution,
+    Edit,
+    ForkedFrom,
     ModelCallCompleted,
     ModelCallStarted,
+    Origin,
     RecordProgress,
     StartStep,
     StepCompleted,
@@ -21,6 +25,7 @@ from domain.execution import (
     TaskOutput,
     TaskStarted,
 )
+from domain.message import tag_of
 from domain.registry import event_of
 from projections import ALL
 from projections.database import ReadDatabase
@@ -141,6 +146,36 @@ async def test_two_executions_are_compared_call_by_call(read_db: ReadDatabase) -
     assert (same.first_divergence, same.differing_calls, same.equal_calls) == (None, 0, 3)
     with pytest.raises(NotFound):
         await diff_executions(read_db, "default", "e1", "e3", limit=10)
+
+
+async def test_a_fork_has_the_calls_that_it_took_from_its_past(read_db: ReadDatabase) -> None:
+    history = History()
+    run_research(history, "p", "Perhaps", "Yes")
+    answered = {event_of(r).call: r.version for r in history.events if r.tag == tag_of(ModelCallCompleted)}  # type: ignore[attr-defined]
+    parent = request("f", definition(steps=True))
+    edit = Edit(Origin("p", answered["c2"], "c2"), "No")
+    fork = ForkedFrom("p", 8, edits=(edit,))
+    history.handle(msgspec.structs.replace(parent, forked_from=fork))
+    history.handle(StartStep(execution_id="f", step="first", turn=1, delivery=1, runner="r1"))
+    at = {"step": "first", "attempt": 1, "task": "research", "model": "a/b"}
+    entries = (
+        TaskStarted(step="first", attempt=1, task="research", agent="researcher"),
+        CallReused(**at, call="c1", origin=Origin("p", answered["c1"], "c1"), cost_usd=0.5),  # type: ignore[arg-type]
+        CallReused(**at, call="c2", origin=edit.origin, is_edited=True),  # type: ignore[arg-type]
+    )
+    history.handle(RecordProgress(execution_id="f", step="first", attempt=1, after=0, entries=entries))
+    await caught_up(read_db, ALL, history)
+    found = await diff_executions(read_db, "default", "p", "f", limit=10)
+    assert (found.equal_calls, found.differing_calls) == (1, 1)
+    first = found.first_divergence
+    assert first is not None
+    assert first.right is not None
+    assert (first.number, first.right.answer, first.right.reused_from) == (2, "No", edit.origin)
+    assert (found.right.spent.cost_usd, found.right.spent.reused_calls, found.right.spent.saved_usd) == (
+        0,
+        2,
+        0.5,
+    )
 
 
 async def test_a_history_is_narrowed_by_type_and_content(read_db: ReadDatabase) -> None:
