@@ -59,6 +59,8 @@ def what_if_execution(
             default_model=parent.default_model,
             workflow_id=parent.workflow_id,
             workflow_version=parent.workflow_version,
+            queue=parent.queue,
+            priority=parent.priority,
             forked_from=ForkedFrom(parent_id, recorded[-1].version, is_what_if=True),
         )
 

@@ -17,14 +17,15 @@ from domain.execution import (
 )
 from domain.message import Event
 from tests.application.house import ME
-from tests.infrastructure.crew.test_forks import LARGE, Forks, answer, house, result_of, reused
+from tests.infrastructure.crew.test_forks import LARGE, answer, house, result_of, reused
+from tests.infrastructure.crew.whole_runs import WholeRuns
 from tests.model_server import ModelServer, Turn
 
 __all__ = ["house"]
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:crewai")
 
 
-async def what_if(house: Forks, name: str, parent: str = "p", **overrides: Any) -> list[Event]:
+async def what_if(house: WholeRuns, name: str, parent: str = "p", **overrides: Any) -> list[Event]:
     wish = what_if_execution(name, parent, Overrides(**overrides), tenant="default")
     await house.commands.handle(wish, ME)
     return await house.run(name)
@@ -36,7 +37,9 @@ def calls_made(events: list[Event]) -> tuple[int, int]:
     return len(models), sum(isinstance(event, ToolCallStarted) for event in events)
 
 
-async def test_another_model_is_asked_everything_and_no_tool_is_run(house: Forks, model: ModelServer) -> None:
+async def test_another_model_is_asked_everything_and_no_tool_is_run(
+    house: WholeRuns, model: ModelServer
+) -> None:
     events = await what_if(house, "w", model=LARGE)
     assert "large says" in result_of(events)
     assert {request["model"] for request in model.requests} == {"large"}
@@ -44,14 +47,14 @@ async def test_another_model_is_asked_everything_and_no_tool_is_run(house: Forks
     assert [(call.tool, call.origin.execution_id) for call in reused(events)] == [("calculator", "p")]
 
 
-async def test_an_edited_prompt_reaches_the_model(house: Forks, model: ModelServer) -> None:
+async def test_an_edited_prompt_reaches_the_model(house: WholeRuns, model: ModelServer) -> None:
     events = await what_if(house, "w", tasks={"write": TaskOverride(description="Write a poem")})
     assert calls_made(events) == (4, 0)
     assert "Write a poem" in str(model.requests[-1]["messages"])
     assert result_of(events) != result_of(await house.events("p"))
 
 
-async def test_a_tool_call_that_was_never_made_ends_it_there(house: Forks, model: ModelServer) -> None:
+async def test_a_tool_call_that_was_never_made_ends_it_there(house: WholeRuns, model: ModelServer) -> None:
     def another(request: dict[str, Any]) -> Turn:
         turn = answer(request)
         return Turn(tools=(("calculator", '{"expression": "6 * 8"}'),)) if turn.tools else turn
@@ -64,14 +67,14 @@ async def test_a_tool_call_that_was_never_made_ends_it_there(house: Forks, model
     assert calls_made(events) == (2, 0)
 
 
-async def test_a_what_if_of_a_fork_knows_the_tools_of_both(house: Forks) -> None:
+async def test_a_what_if_of_a_fork_knows_the_tools_of_both(house: WholeRuns) -> None:
     await house.fork("f", "p", tasks={"write": TaskOverride(description="Shorter")})
     events = await what_if(house, "w", "f", agents={"writer": AgentOverride(model=LARGE)})
     assert calls_made(events) == (4, 0)
     assert [call.origin.execution_id for call in reused(events)] == ["p"]
 
 
-async def test_what_can_not_be_is_refused(house: Forks) -> None:
+async def test_what_can_not_be_is_refused(house: WholeRuns) -> None:
     call = next(event for event in await house.events("p") if isinstance(event, ToolCallStarted)).call
     for overrides in (
         Overrides(calls={call: CallOverride(result="43")}),
@@ -88,7 +91,7 @@ async def test_what_can_not_be_is_refused(house: Forks) -> None:
             await house.commands.handle(what_if_execution("w", parent, Overrides(), tenant=tenant), ME)
 
 
-async def test_a_what_if_is_not_forked(house: Forks) -> None:
+async def test_a_what_if_is_not_forked(house: WholeRuns) -> None:
     events = await what_if(house, "w")
     assert any(isinstance(event, CallReused) for event in events)
     with pytest.raises(Rejected, match="what-if"):
