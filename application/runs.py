@@ -54,6 +54,7 @@ class Runner:
         self._heartbeat_s = heartbeat_s
         self._publish_tokens = publish_tokens
         self._running: dict[asyncio.Task[None], Work] = {}
+        self._standing_by: set[asyncio.Task[None]] = set()
         self._reporters: dict[asyncio.Task[None], StepReporter] = {}
 
     async def run(self) -> None:
@@ -62,7 +63,11 @@ class Runner:
             while True:
                 await self._slots.acquire()
                 delivery = await self._next()
-                task = asyncio.create_task(self._work_on(delivery))
+                first = self._worker_on(delivery.work)
+                work = self._stand_by(delivery, first) if first else self._work_on(delivery)
+                task = asyncio.create_task(work)
+                if first:
+                    self._standing_by.add(task)
                 self._running[task] = delivery.work
                 task.add_done_callback(self._finished)
         finally:
@@ -91,8 +96,30 @@ class Runner:
             if delivery is not None:
                 return delivery
 
+    def _worker_on(self, work: Work) -> asyncio.Task[None] | None:
+        """Who works on the same turn of a step here already."""
+        for task, other in self._running.items():
+            is_same = (other.execution_id, other.step, other.turn) == (
+                work.execution_id,
+                work.step,
+                work.turn,
+            )
+            if is_same and task not in self._standing_by:
+                return task
+        return None
+
+    async def _stand_by(self, delivery: Delivery, first: asyncio.Task[None]) -> None:
+        """The queue has lost what it had given, and gave it again: keep it from others until that is done."""
+        heart = asyncio.create_task(self._keep(delivery))
+        try:
+            await asyncio.wait((first,))
+        finally:
+            heart.cancel()
+            await hand_back(delivery)
+
     def _finished(self, task: asyncio.Task[None]) -> None:
         del self._running[task]
+        self._standing_by.discard(task)
         self._reporters.pop(task, None)
         self._slots.release()
         if not task.cancelled() and (error := task.exception()):
