@@ -71,7 +71,7 @@ async def test_after_sigkill_no_child_lives_on_and_work_goes_on_at_the_next_star
 ) -> None:
     folder.append(first := Up(tmp_path / "d", KASAL_DEMO_DELAY_S="0.05"))
     execution_id = post(first.client, "/v1/executions", BLOG)["id"]
-    await eventually(lambda: "execution.task_started" in first.client.get(history(execution_id)).text, 30)
+    await eventually(lambda: "execution.task_started" in first.client.get(history(execution_id)).text, 60)
     first.kill()
     await eventually(lambda: not pids_with(str(tmp_path)))
     folder.append(second := Up(tmp_path / "d"))
@@ -107,7 +107,7 @@ async def test_a_runner_that_is_killed_is_replaced_and_no_completed_call_is_paid
 ) -> None:
     folder.append(up := Up(tmp_path / "d", KASAL_DEMO_DELAY_S="0.05", KASAL_LEASE_S="2"))
     execution_id = post(up.client, "/v1/executions", BLOG)["id"]
-    await eventually(lambda: "execution.task_completed" in up.client.get(history(execution_id)).text, 30)
+    await eventually(lambda: "execution.task_completed" in up.client.get(history(execution_id)).text, 60)
     events = get(up.client, history(execution_id))["items"]
     runner = next(event["data"]["runner"] for event in events if event["type"] == "execution.step_started")
     os.kill(int(runner.rpartition("-")[2]), signal.SIGKILL)
@@ -120,7 +120,7 @@ async def test_a_runner_that_is_killed_is_replaced_and_no_completed_call_is_paid
 async def test_cancelling_takes_less_than_the_next_model_call(tmp_path: Path, folder: list[Up]) -> None:
     folder.append(up := Up(tmp_path / "d", KASAL_DEMO_DELAY_S="2"))
     execution_id = post(up.client, "/v1/executions", BLOG)["id"]
-    await eventually(lambda: "model_call_started" in up.client.get(history(execution_id)).text, 30)
+    await eventually(lambda: "model_call_started" in up.client.get(history(execution_id)).text, 60)
     position = post(up.client, f"/v1/executions/{execution_id}/cancel", {"reason": "enough"})["position"]
     execution = get(up.client, f"/v1/executions/{execution_id}?after={position}")
     assert execution["status"] == "CANCELLED"
