@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from crewai import Agent
+from crewai.utilities.string_utils import sanitize_tool_name
 from pydantic import PrivateAttr
 
 from domain import definition
@@ -90,12 +91,14 @@ class AgentBuilder:
         self._crew_rate = (RateLimit(crew.max_rpm),) if crew and crew.max_rpm else ()
 
     def agent(
-        self, agent: definition.Agent, lane: Lane, tools: Iterable[str], more: Iterable[Any] = ()
+        self, agent: definition.Agent, lane: Lane, tools: Iterable[str], more: Sequence[Any] = ()
     ) -> ReportedAgent:
-        """more: tools of CrewAI's kind, besides. Raises `GaveUp` naming what can not be built."""
+        """more: tools of CrewAI's kind, with their `parameters`. Raises `GaveUp` naming what can not be
+        built."""
         inputs = self._assignment.inputs
         specs = [self._tool(tool, lane) for tool in tools]
         parameters = {spec.name: spec.parameters for spec in specs}
+        parameters |= {sanitize_tool_name(tool.name): tool.parameters for tool in more}
         rates = (*self._crew_rate, *self._rate(agent, str(lane.agent)))
         entry = self._entry(agent.model, lane)
         former = self._assignment.former_models.get(str(lane.agent), ())

@@ -12,6 +12,7 @@ tasks done one after another, and differ from other agents by nothing but their 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from crewai import Crew, Process
 from crewai.utilities.constants import NOT_SPECIFIED
@@ -107,7 +108,7 @@ class CrewBuilder:
         coworkers = {task.agent: agents[task.agent]} if task.agent else others(agents, [name])
         return self.agents.agent(manager, lane, task.tools or (), self._delegating(lane, coworkers))
 
-    def _delegating(self, lane: Lane, coworkers: Mapping[str, definition.Agent]) -> list[object]:
+    def _delegating(self, lane: Lane, coworkers: Mapping[str, definition.Agent]) -> list[Any]:
         return Delegation(self.agents, lane, coworkers).tools() if coworkers else []
 
     def _earlier(self, task: definition.Task, built: Mapping[str, object]) -> str:

@@ -18,6 +18,7 @@ from crewai.utilities.i18n import I18N_DEFAULT
 from pydantic import PrivateAttr
 
 from domain import definition
+from domain.definition import JsonSchema
 from infrastructure.crew.agents import AgentBuilder, filled
 from infrastructure.crew.lanes import Lane
 from infrastructure.crew.tasks import failure_of
@@ -42,6 +43,19 @@ class Delegation:
         ask = Ask(agents=[], description=I18N_DEFAULT.tools("ask_question").format(coworkers=roles))
         delegate._delegation = ask._delegation = self
         return [delegate, ask]
+
+    def parameters(self, what: str) -> JsonSchema:
+        """Of a tool whose first argument is `what`; they name the coworkers: no model has to guess."""
+        roles = list(reversed(self.roles))
+        return {
+            "type": "object",
+            "properties": {
+                what: {"type": "string", "description": f"The {what}, complete"},
+                "context": {"type": "string", "description": "All that the coworker has to know"},
+                "coworker": {"type": "string", "enum": roles},
+            },
+            "required": [what, "context", "coworker"],
+        }
 
     def work(self, coworker: str | None, description: str, context: str | None) -> str:
         """The coworker's answer, from a worker thread. Raises what stops the run; all else is an answer."""
@@ -75,6 +89,10 @@ class Delegate(DelegateWorkTool):  # type: ignore[misc]
 
     _delegation: Delegation = PrivateAttr()
 
+    @property
+    def parameters(self) -> JsonSchema:
+        return self._delegation.parameters("task")
+
     def _execute(self, agent_name: str | None, task: str, context: str | None = None) -> str:
         return self._delegation.work(agent_name, task, context)
 
@@ -83,6 +101,10 @@ class Ask(AskQuestionTool):  # type: ignore[misc]
     """CrewAI's tool, whose question is answered in a lane."""
 
     _delegation: Delegation = PrivateAttr()
+
+    @property
+    def parameters(self) -> JsonSchema:
+        return self._delegation.parameters("question")
 
     def _execute(self, agent_name: str | None, task: str, context: str | None = None) -> str:
         return self._delegation.work(agent_name, task, context)

@@ -119,6 +119,8 @@ async def test_an_agent_of_the_document_can_be_the_manager(engine: CrewAIEngine,
     assert reporter.of(TaskCompleted)[0].output.text == "It is three."
     assert [start.agent for start in reporter.of(TaskStarted)] == ["boss"]
     assert [call.agent for call in reporter.of(ModelCallStarted)] == ["boss", "boss", "writer", "boss"]
+    offered = model.requests[0]["tools"][0]["function"]["parameters"]["properties"]["coworker"]
+    assert offered == {"type": "string", "enum": ["Writer"]}
     assert "must be one of the following" in str(model.requests[1]["messages"][-1])
     assert "apples" in str(model.requests[2]["messages"])
 
