@@ -7,12 +7,13 @@ rule: every request may come twice; the second changes nothing and is answered l
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 import msgspec
 
+from application.assigning import assignment_of, context_outputs
 from application.commands import CommandHandler, Context, Outcome
 from application.contents import Contents, Part, named, part_fault
+from application.day_budgets import DayBudgets
 from application.journals import past_of_step
 from application.ports import Assignment, EventLog, Prior
 from domain.errors import Conflict, Draining, Held, KasalError, NotFound, Rejected, Unavailable
@@ -31,7 +32,6 @@ from domain.execution import (
     ToolCallStarted,
     refused_beginnings,
 )
-from domain.execution.results import earlier_context
 
 MAX_REPLY_BYTES = 900_000
 """NATS carries 1 MiB."""
@@ -124,6 +124,7 @@ class CommandChannel:
         self._commands = commands
         self._log = log
         self._contents = Contents(log)
+        self._days = DayBudgets(commands)
 
     async def answer(self, body: bytes) -> bytes:
         reply = await self._reply(body)
@@ -176,7 +177,12 @@ class CommandChannel:
         elsewhere = [digest for digest in dict.fromkeys(named(report.entries)) if digest not in along]
         if missing := await self._contents.missing(request.tenant, report.stream, elsewhere):
             return Reply(missing=missing)
-        execution = state_after(await self._commands.handle(report, context_of(request)))
+        context = context_of(request)
+        of_day = msgspec.structs.replace(context, contents=())
+        covered = await self._days.covered(report, of_day)
+        execution = state_after(await self._commands.handle(covered, context))
+        if not execution.is_open or execution.status is Status.WAITING:
+            await self._days.settle(report.execution_id, execution, of_day)
         if not execution.is_open and not isinstance(report.entries[-1], StepCompleted | StepFailed):
             return Reply(refused=f"the execution has ended: {execution.status}", is_over=True)
         return Reply(is_draining=refused_beginnings(execution, report))
@@ -255,46 +261,4 @@ def granted(command: StartStep, execution: Execution) -> Reply:
     step = execution.steps[command.step]
     if not execution.is_open or step.status is not StepStatus.RUNNING or execution.request is None:
         return Reply(refused=f"no attempt begins: the execution is {execution.status}", is_over=True)
-    return Reply(
-        assignment=Assignment(
-            execution_id=command.execution_id,
-            step=command.step,
-            attempt=step.attempt,
-            definition=execution.definition,
-            inputs=execution.request.inputs,
-            models=execution.request.models,
-            default_model=execution.request.default_model,
-            outputs=context_outputs(execution, command.step),
-            remarks=execution.remarks.get(command.step, ()),
-            **of_fork(execution, command.step),
-        )
-    )
-
-
-def of_fork(execution: Execution, step: str) -> dict[str, Any]:
-    """What an assignment says of a fork's past."""
-    fork = execution.request.forked_from if execution.request else None
-    if fork is None:
-        return {}
-    return {
-        "is_fork": True,
-        "done": tuple(done_tasks(execution, step)),
-        "former_models": fork.former_models,
-        "is_what_if": fork.is_what_if,
-    }
-
-
-def done_tasks(execution: Execution, step: str) -> list[str]:
-    """The step's tasks that a fork has taken over, unless they were sent back since."""
-    fork = execution.request.forked_from if execution.request else None
-    taken = fork.tasks if fork else ()
-    return [
-        task for task in execution.definition.tasks_of(step) if task in taken and task in execution.outputs
-    ]
-
-
-def context_outputs(execution: Execution, step: str) -> dict[str, TaskOutput]:
-    """Outputs of earlier steps that the step's tasks have as context, and of its own that are done."""
-    wanted = earlier_context(execution.definition, step) - set(execution.steps[step].without)
-    wanted.update(done_tasks(execution, step))
-    return {name: output for name, output in execution.outputs.items() if name in wanted}
+    return Reply(assignment=assignment_of(command.execution_id, command.step, execution))

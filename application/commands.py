@@ -112,6 +112,15 @@ class CommandHandler:
         snapshot: Snapshot[S] = await self._streams.load(f"{aggregate.category}-{entity_id}", fresh=True)
         return snapshot.state
 
+    async def known_state(self, aggregate: Aggregate[S, Any, Any], entity_id: str) -> S:
+        """The state as this process knows it; the log may be further."""
+        snapshot: Snapshot[S] = await self._streams.load(f"{aggregate.category}-{entity_id}", fresh=False)
+        return snapshot.state
+
+    def today(self) -> str:
+        """In UTC, as 2026-11-24."""
+        return self._clock.now().date().isoformat()
+
     async def events(self, stream: str) -> Sequence[Recorded]:
         """Of a stream, as the log has them now; for the command path only."""
         return await self._streams.events(stream)

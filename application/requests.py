@@ -102,6 +102,9 @@ def run_definition(
 
     async def prepare(reads: Reads) -> RequestExecution:
         definition = await inline_definition(reads, document)
+        if definition.limits.per_day is not None:
+            message = "is of no use to a document that is saved nowhere; expected a saved workflow"
+            check([Fault("/definition/limits/per_day", message)])
         return await request_of(reads, execution_id, definition, inputs, name=name, place=place)
 
     return prepare

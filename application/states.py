@@ -13,20 +13,17 @@ from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 from application.ports import EventLog
-from domain.catalog import CATALOG
-from domain.execution import EXECUTION, RequestExecution
+from domain.execution import RequestExecution
 from domain.message import Aggregate, Command, Recorded
-from domain.registry import AnyCommand, event_of
-from domain.schedule import SCHEDULE, CreateSchedule
-from domain.slots import SLOTS
-from domain.subscription import SUBSCRIPTION, CreateSubscription
-from domain.workflow import WORKFLOW, CreateWorkflow
+from domain.registry import AGGREGATES, AnyCommand, event_of
+from domain.schedule import CreateSchedule
+from domain.subscription import CreateSubscription
+from domain.workflow import CreateWorkflow
 
 REMEMBERED_STREAMS = 10_000
 
 _BY_CATEGORY: dict[str, Aggregate[Any, Any, Any]] = {
-    aggregate.category: aggregate
-    for aggregate in (CATALOG, WORKFLOW, EXECUTION, SLOTS, SCHEDULE, SUBSCRIPTION)
+    aggregate.category: aggregate for aggregate in AGGREGATES
 }
 _BY_COMMAND: dict[type[Command], Aggregate[Any, Any, Any]] = {
     command: aggregate for aggregate in _BY_CATEGORY.values() for command in aggregate.commands

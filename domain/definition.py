@@ -102,13 +102,19 @@ class Limits(Budget, frozen=True, kw_only=True, forbid_unknown_fields=True, omit
 
     max_attempts  how often a step may be begun when runners die under it, 1..100
     timeout_s     how long it may be pending or running, in all; what it waits or is paused does not count
+    per_day       what all executions of the workflow together may spend on a day (UTC)
     on_exceeded   in place of a call that could break the budget: the step waits until it is raised, or the
                   execution fails
     """
 
     max_attempts: Annotated[int, msgspec.Meta(ge=1, le=100)] = 3
     timeout_s: Annotated[int, msgspec.Meta(ge=1, le=31_536_000)] | None = None
+    per_day: Budget | None = None
     on_exceeded: Literal["wait", "fail"] = "wait"
+
+    @property
+    def bounds_answers(self) -> bool:
+        return super().bounds_answers or bool(self.per_day and self.per_day.bounds_answers)
 
     @property
     def budget(self) -> Budget:

@@ -4,7 +4,8 @@ KasalError
 ├── Invalid             what was sent is wrong; `faults` names each field
 ├── Rejected            the state of the aggregate forbids it now
 │   ├── Draining        the attempt was told to let go: it may report outcomes, and begin nothing
-│   └── Held            the attempt before still reports its outcomes; claim again a little later
+│   ├── Held            the attempt before still reports its outcomes; claim again a little later
+│   └── OverBudget      with what is wanted, a limit would be exceeded
 ├── Conflict            another command was first, three times over
 ├── PreconditionFailed  the version that the caller named (If-Match) is not the current one
 ├── NotFound            no such workflow, execution, entry
@@ -49,6 +50,10 @@ class Rejected(KasalError):
 
 class Draining(Rejected):
     """The attempt may report how calls in flight ended, and begin nothing."""
+
+
+class OverBudget(Rejected):
+    """With what is wanted, a limit would be exceeded."""
 
 
 class Held(Rejected):

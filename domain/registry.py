@@ -16,11 +16,18 @@ from domain.execution import EXECUTION, ExecutionCommands, ExecutionEvents
 from domain.message import Event, Recorded, tag_of
 from domain.schedule import SCHEDULE, ScheduleCommands, ScheduleEvents
 from domain.slots import SLOTS, SlotsCommands, SlotsEvents
+from domain.spending import SPENDING, SpendingCommands, SpendingEvents
 from domain.subscription import SUBSCRIPTION, SubscriptionCommands, SubscriptionEvents
 from domain.workflow import WORKFLOW, WorkflowCommands, WorkflowEvents
 
 AnyEvent: TypeAlias = (
-    CatalogEvents | WorkflowEvents | ExecutionEvents | SlotsEvents | ScheduleEvents | SubscriptionEvents
+    CatalogEvents
+    | WorkflowEvents
+    | ExecutionEvents
+    | SlotsEvents
+    | ScheduleEvents
+    | SpendingEvents
+    | SubscriptionEvents
 )
 AnyCommand: TypeAlias = (
     CatalogCommands
@@ -28,13 +35,13 @@ AnyCommand: TypeAlias = (
     | ExecutionCommands
     | SlotsCommands
     | ScheduleCommands
+    | SpendingCommands
     | SubscriptionCommands
 )
+AGGREGATES = (CATALOG, WORKFLOW, EXECUTION, SLOTS, SCHEDULE, SPENDING, SUBSCRIPTION)
 
 EVENT_TYPES: dict[str, type[Event]] = {
-    tag_of(event): event
-    for aggregate in (CATALOG, WORKFLOW, EXECUTION, SLOTS, SCHEDULE, SUBSCRIPTION)
-    for event in aggregate.events
+    tag_of(event): event for aggregate in AGGREGATES for event in aggregate.events
 }
 """Every stored tag and its class."""
 

@@ -49,12 +49,14 @@ ENDS = tags(ExecutionCompleted, ExecutionFailed, ExecutionCancelled, ExecutionTi
 class ExecutionDetail(ExecutionSummary, kw_only=True):
     """
     reason    why it was cancelled, or is paused, in the words of whoever did it
-    budget    the limits that hold now, on cost_usd, tokens and calls with what is reserved
+    budget    the limits that hold now, on cost_usd, tokens and calls with what is reserved; per_day: those of
+              the workflow and day
     reserved  by model call under way: what it can come to; reserved_tokens and reserved_usd: all of them
     """
 
     steps: list[StepRow]
     budget: Budget
+    per_day: Budget | None = None
     reserved: dict[str, Reserved] = msgspec.field(default_factory=dict)
     reserved_tokens: int = 0
     reserved_usd: float = 0.0
@@ -145,14 +147,18 @@ def fold(rows: Rows, fact: Fact) -> None:
     elif fact.tag == RETRIED:
         retry(row)
     elif fact.tag == RAISED:
-        row.budget = fact.of(BudgetRaised).budget
+        raised = fact.of(BudgetRaised)
+        row.budget, row.per_day = raised.budget, raised.per_day or row.per_day
     elif fact.tag in ENDS:
         end(row, fact)
 
 
 def new_detail(event: ExecutionRequested, fact: Fact) -> ExecutionDetail:
     steps = [StepRow(name) for name in event.definition.graph]
-    return ExecutionDetail(**requested(event, fact), steps=steps, budget=event.definition.limits.budget)
+    limits = event.definition.limits
+    return ExecutionDetail(
+        **requested(event, fact), steps=steps, budget=limits.budget, per_day=limits.per_day
+    )
 
 
 def pinned(event: ExecutionRequested) -> Pinned:

@@ -15,7 +15,7 @@ from domain.execution.approvals import (
     SignalReceived,
     StepResolved,
 )
-from domain.execution.budget import Account, Amounts
+from domain.execution.budget import Account
 from domain.execution.calls import (
     CallReused,
     ModelCallCompleted,
@@ -149,7 +149,6 @@ __all__ = [
     "EXECUTION",
     "Account",
     "AdmitExecution",
-    "Amounts",
     "ApprovalGiven",
     "ApprovalRejected",
     "ApprovalRequested",

@@ -6,6 +6,7 @@ from typing import Annotated, Literal, TypeAlias
 
 import msgspec
 
+from domain.amounts import Amounts
 from domain.catalog import Model
 from domain.definition import Definition, Json
 from domain.execution.events import Progress, TakenOver
@@ -69,12 +70,16 @@ class AdmitExecution(ExecutionCommand, frozen=True, tag="AdmitExecution"):
 class RecordProgress(StepCommand, frozen=True, tag="RecordProgress"):
     """From the runner of an attempt: what happened since its last report, in order.
 
-    after  how many entries of this attempt were reported before; makes a repeated report harmless
+    after      how many entries of this attempt were reported before; makes a repeated report harmless
+    covered    what the execution may come to within its share of the day, where a limit of the day holds
+    over_day   why its share can not be enough for what the report would begin
     """
 
     attempt: int
     after: int
     entries: Annotated[tuple[Progress, ...], msgspec.Meta(min_length=1)]
+    covered: Amounts | None = None
+    over_day: str = ""
 
 
 class RescheduleStep(StepCommand, frozen=True, tag="RescheduleStep"):
@@ -143,9 +148,11 @@ class SendSignal(ExecutionCommand, frozen=True, tag="SendSignal"):
 
 
 class RaiseBudget(ExecutionCommand, frozen=True, tag="RaiseBudget"):
-    """From a person or a system: what waits for budget goes on. budget: the limits that are others now."""
+    """From a person or a system: what waits for budget goes on. budget: the limits that are others now;
+    per_day: those of the workflow and day, for this execution."""
 
     budget: Budget = Budget()
+    per_day: Budget | None = None
 
 
 class SettleCall(ExecutionCommand, frozen=True, tag="SettleCall"):

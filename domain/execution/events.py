@@ -163,9 +163,11 @@ class ExecutionResumed(Event, frozen=True, tag="execution.resumed"):
 
 
 class BudgetRaised(Event, frozen=True, tag="execution.budget_raised"):
-    """budget: all the limits that hold from now on."""
+    """budget: all the limits that hold from now on. per_day: those of the workflow and day, where they are
+    others now."""
 
     budget: Budget
+    per_day: Budget | None = None
 
 
 class ExecutionRetried(Event, frozen=True, tag="execution.retried"):

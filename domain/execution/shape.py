@@ -119,7 +119,7 @@ class Execution(msgspec.Struct, frozen=True):
     signals    by name, those that no step has taken yet, oldest first
     remarks    by step, what was said when its result was sent back
     is_held    it waits for a slot of its concurrency key, and nothing of it begins
-    raised     the budget, in place of the document's
+    raised     the budget, in place of the document's; raised_per_day: that of the day
     """
 
     status: Status | None = None
@@ -132,11 +132,19 @@ class Execution(msgspec.Struct, frozen=True):
     is_held: bool = False
     account: Account = Account()
     raised: Budget | None = None
+    raised_per_day: Budget | None = None
 
     @property
     def budget(self) -> Budget:
         """The limits that hold now."""
         return self.raised or self.definition.limits.budget
+
+    @property
+    def per_day(self) -> Budget | None:
+        """The limits of the workflow and day that hold now; None for a document that is saved nowhere."""
+        if self.request is None or self.request.workflow_id is None:
+            return None
+        return self.raised_per_day or self.definition.limits.per_day
 
     @property
     def definition(self) -> Definition:

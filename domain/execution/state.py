@@ -60,7 +60,7 @@ def evolve(state: Execution, event: ExecutionEvents) -> Execution:
         case TaskStarted() | TaskFailed() | ToolCallCompleted() | ToolCallFailed():
             return recorded(state, event.step)
         case BudgetRaised():
-            return replace(state, raised=event.budget)
+            return replace(state, raised=event.budget, raised_per_day=event.per_day or state.raised_per_day)
         case CallReused():
             return recorded(state, event.step) if event.attempt else state
         case TaskReused():

@@ -22,13 +22,19 @@ from interfaces.http.operation import (
 from interfaces.http.request import ApiRequest
 
 
+class RaisedBudget(Budget, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """The limits that are others from now on. per_day: those of the workflow and day, for this execution."""
+
+    per_day: Budget | None = None
+
+
 @post(
     "/v1/executions/{execution_id:str}/budget",
     opt=operation(
         "raise_execution_budget",
         "Raise the limits of an execution",
         tag=TAG,
-        body=Budget,
+        body=RaisedBudget,
         is_body_optional=True,
         examples={"as_it_is": {}},
         answer={202: Accepted},
@@ -40,8 +46,11 @@ from interfaces.http.request import ApiRequest
 async def raise_budget(request: ApiRequest, execution_id: FromPath[str]) -> Answer:
     """The limits that are given hold from now on; they can only be raised. What waits for budget goes on;
     without a limit in the body, under those that there are."""
-    wanted = await read_json(request, Budget, is_optional=True)
-    wish = RaiseBudget(execution_id=checked_id("execution", execution_id), budget=wanted)
+    wanted = await read_json(request, RaisedBudget, is_optional=True)
+    limits = Budget(**{name: getattr(wanted, name) for name in Budget.__struct_fields__})
+    wish = RaiseBudget(
+        execution_id=checked_id("execution", execution_id), budget=limits, per_day=wanted.per_day
+    )
     outcome = await command(request, wish, canonical(wanted), stream=wish.stream)
     state = outcome.state
     status = state.status if isinstance(state, Execution) else Status.PENDING

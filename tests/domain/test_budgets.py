@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from domain.amounts import Amounts
 from domain.definition import Limits
 from domain.errors import Draining, Invalid, Rejected
 from domain.execution import (
     EXECUTION,
-    Amounts,
     BudgetRaised,
     Content,
     Estimate,

@@ -14,6 +14,7 @@ from domain.execution import (
     RecordProgress,
     StartStep,
 )
+from interfaces.http.examples import BLOG
 from tests.interfaces.stack import Stack
 
 RUNNER = Context(actor="runner:r1")
@@ -109,6 +110,19 @@ async def test_a_budget_is_only_raised_and_only_where_there_is_one(stack: Stack)
     await stack.client.post(f"/v1/executions/{execution_id}/cancel", headers=WAIT)
     assert (await stack.client.post(path)).json()["code"] == "rejected"
     assert (await stack.client.post("/v1/executions/nowhere/budget")).json()["code"] == "not_found"
+
+
+async def test_a_limit_of_the_day_is_of_a_saved_workflow_and_raised_for_one_execution(stack: Stack) -> None:
+    inline = {"definition": {**BLOG, "limits": {"per_day": {"max_tokens": 1}}}, "inputs": {"industry": "x"}}
+    refused = await stack.client.post("/v1/executions", json=inline)
+    assert [fault["pointer"] for fault in refused.json()["errors"]] == ["/definition/limits/per_day"]
+    execution_id = await worked(stack, {"per_day": {"max_tokens": 100}})
+    path = f"/v1/executions/{execution_id}/budget"
+    refused = await stack.client.post(path, json={"per_day": {"max_tokens": 99, "budget_usd": 1}})
+    pointers = [fault["pointer"] for fault in refused.json()["errors"]]
+    assert pointers == ["/per_day/budget_usd", "/per_day/max_tokens"]
+    await stack.client.post(path, json={"per_day": {"max_tokens": 200}}, headers=WAIT)
+    assert (await detail(stack, execution_id))["per_day"] == {"max_tokens": 200}
 
 
 async def test_limits_are_checked_with_the_document(stack: Stack) -> None:

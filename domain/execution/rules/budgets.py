@@ -6,11 +6,16 @@ what a report says was answered is settled first; then each call that it would b
 
 from __future__ import annotations
 
-from domain.execution.budget import excess
+from typing import TypeAlias
+
+from domain.amounts import excess
+from domain.errors import Conflict
 from domain.execution.calls import ModelCallStarted, ToolCallStarted
 from domain.execution.commands import RecordProgress
 from domain.execution.state import Execution, evolve
 from domain.execution.values import Failure, Wait
+
+Begun: TypeAlias = ModelCallStarted | ToolCallStarted
 
 
 def budget_wait(state: Execution, command: RecordProgress) -> Wait | None:
@@ -32,24 +37,38 @@ def budget_failure(state: Execution, command: RecordProgress) -> Failure | None:
 
 
 def refusal(state: Execution, command: RecordProgress) -> str | None:
-    """Why the first call that does not fit is not made; None when all fit."""
-    if state.budget.is_unbounded:
+    """Why the first call that does not fit is not made; None when all fit.
+
+    Raises `Conflict` when the share of the day was held for less than the execution has come to meanwhile.
+    """
+    if state.budget.is_unbounded and state.per_day is None:
         return None
     for entry in command.entries:
-        if not isinstance(entry, ModelCallStarted | ToolCallStarted):
+        if not isinstance(entry, Begun):
             state = evolve(state, entry)
-    for entry in command.entries:
-        if not isinstance(entry, ModelCallStarted | ToolCallStarted):
-            continue
+    begun = [entry for entry in command.entries if isinstance(entry, Begun)]
+    for entry in begun:
         state = evolve(state, entry)
         if why := excess(state.budget, state.account.committed):
-            name = entry.model if isinstance(entry, ModelCallStarted) else entry.tool
-            return f"a call of {name} is not made: {why}"
+            return f"a call of {name_of(entry)} is not made: {why}"
+    return over_day(state, command, name_of(begun[0])) if begun and state.per_day else None
+
+
+def over_day(state: Execution, command: RecordProgress, name: str) -> str | None:
+    if command.over_day:
+        return f"a call of {name} is not made: {command.over_day}"
+    if command.covered is None or not command.covered.covers(state.account.committed):
+        raise Conflict("the execution has come to more than its share of the day was held for")
     return None
 
 
+def name_of(entry: Begun) -> str:
+    return entry.model if isinstance(entry, ModelCallStarted) else entry.tool
+
+
 def unpriced_model(state: Execution, command: RecordProgress) -> str | None:
-    if state.budget.budget_usd is None:
+    budgets = (state.budget, state.per_day)
+    if all(budget is None or budget.budget_usd is None for budget in budgets):
         return None
     calls = (entry for entry in command.entries if isinstance(entry, ModelCallStarted))
     return next((c.model for c in calls if c.estimate is None or c.estimate.cost_usd is None), None)

@@ -15,21 +15,32 @@ def raise_budget(state: Execution, command: RaiseBudget) -> tuple[ExecutionEvent
     """Without a limit in the command: what waits tries once more."""
     check_open(state, command)
     raised = raised_budget(state.budget, command.budget)
+    per_day = raised_per_day(state, command)
     waiting = [name for name, step in state.steps.items() if step.wait and step.wait.kind == "budget"]
-    events: list[ExecutionEvents] = [] if raised == state.budget else [BudgetRaised(budget=raised)]
+    is_raised = raised != state.budget or per_day is not None
+    events = (BudgetRaised(budget=raised, per_day=per_day),) if is_raised else ()
     return (*events, *(again(state, name, "its budget was raised") for name in waiting))
 
 
-def raised_budget(now: Budget, wanted: Budget) -> Budget:
+def raised_per_day(state: Execution, command: RaiseBudget) -> Budget | None:
+    """None: as they are."""
+    now = state.per_day or Budget()
+    raised = raised_budget(now, command.per_day or Budget(), "/per_day")
+    return None if raised == now else raised
+
+
+def raised_budget(now: Budget, wanted: Budget, at: str = "") -> Budget:
     """The limits with those that are given anew. Raises `Invalid` for one that is not higher than it is."""
     given = {name: getattr(wanted, name) for name in Budget.__struct_fields__}
     faults = []
     for name, value in given.items():
         limit = getattr(now, name)
         if value is not None and limit is None:
-            faults.append(Fault(f"/{name}", "there is no such limit; expected one that the workflow has"))
+            faults.append(Fault(f"{at}/{name}", "there is no such limit; expected one that the workflow has"))
         elif value is not None and value < limit:
-            faults.append(Fault(f"/{name}", f"is lower than the limit now, {limit:g}; expected a higher one"))
+            faults.append(
+                Fault(f"{at}/{name}", f"is lower than the limit now, {limit:g}; expected a higher one")
+            )
     if faults:
         raise Invalid(f"the budget can not be raised: {faults[0].pointer} {faults[0].message}", tuple(faults))
     return Budget(**{name: getattr(now, name) if value is None else value for name, value in given.items()})

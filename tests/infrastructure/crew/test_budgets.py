@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 
+from application.requests import create_workflow, run_workflow
 from domain.catalog import Model, PlantEntry
 from domain.definition import Definition
 from domain.execution import (
@@ -131,6 +133,22 @@ async def test_money_is_not_spent_on_a_model_whose_price_nobody_knows(
     assert model.requests == []
     await house.start("y", crew(max_tokens=1_000_000, model=UNPRICED))
     assert isinstance((await house.run("y"))[-1], ExecutionCompleted)
+
+
+async def test_the_executions_of_a_day_share_its_budget(house: WholeRuns, model: ModelServer) -> None:
+    document = msgspec.json.decode(msgspec.json.encode(crew(per_day={"max_model_calls": 5})))
+    await house.commands.handle(create_workflow("w", document), ME)
+    await house.commands.handle(run_workflow("x", "w", {}), ME)
+    assert isinstance((await house.run("x"))[-1], ExecutionCompleted)
+    await house.commands.handle(run_workflow("y", "w", {}), ME)
+    why = await waiting(house, "y")
+    assert "per_day, " in why
+    assert "max_model_calls is 5; with this call it would come to 6" in why
+    assert len(model.requests) == 5
+    raised = RaiseBudget(execution_id="y", per_day=Budget(max_model_calls=6))
+    await house.commands.handle(raised, ME)
+    assert isinstance((await house.run("y"))[-1], ExecutionCompleted)
+    assert len(model.requests) == 6
 
 
 async def test_answers_are_as_long_as_the_budget_reckons_with(house: WholeRuns, model: ModelServer) -> None:

@@ -1,0 +1,60 @@
+"""What a runner is given of an execution, to run one of its steps.
+
+Called by the command channel when a claim is granted. Its one rule: a step sees the outputs that its tasks
+have as context, and no others.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from application.ports import Assignment
+from domain.execution import Execution, TaskOutput
+from domain.execution.results import earlier_context
+
+
+def assignment_of(execution_id: str, step: str, execution: Execution) -> Assignment:
+    """For the step's newest attempt; the execution has been requested."""
+    request = execution.request
+    assert request is not None  # noqa: S101 - for the type checker; the claim was granted
+    return Assignment(
+        execution_id=execution_id,
+        step=step,
+        attempt=execution.steps[step].attempt,
+        definition=execution.definition,
+        inputs=request.inputs,
+        models=request.models,
+        default_model=request.default_model,
+        outputs=context_outputs(execution, step),
+        remarks=execution.remarks.get(step, ()),
+        **of_fork(execution, step),
+    )
+
+
+def of_fork(execution: Execution, step: str) -> dict[str, Any]:
+    """What an assignment says of a fork's past."""
+    fork = execution.request.forked_from if execution.request else None
+    if fork is None:
+        return {}
+    return {
+        "is_fork": True,
+        "done": tuple(done_tasks(execution, step)),
+        "former_models": fork.former_models,
+        "is_what_if": fork.is_what_if,
+    }
+
+
+def done_tasks(execution: Execution, step: str) -> list[str]:
+    """The step's tasks that a fork has taken over, unless they were sent back since."""
+    fork = execution.request.forked_from if execution.request else None
+    taken = fork.tasks if fork else ()
+    return [
+        task for task in execution.definition.tasks_of(step) if task in taken and task in execution.outputs
+    ]
+
+
+def context_outputs(execution: Execution, step: str) -> dict[str, TaskOutput]:
+    """Outputs of earlier steps that the step's tasks have as context, and of its own that are done."""
+    wanted = earlier_context(execution.definition, step) - set(execution.steps[step].without)
+    wanted.update(done_tasks(execution, step))
+    return {name: output for name, output in execution.outputs.items() if name in wanted}
