@@ -5,20 +5,19 @@ and in order. What is live only says that there is more; wherever a watcher does
 begins, it was slow, the feed had a hole or is away), it reads the log from where it is.
 
 A watcher that is slow is not cut: its buffer is bounded, and one that overflows is dropped for the log
-(docs/decisions/0006).
+(docs/decisions/0011).
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Protocol
 
 import structlog
 
-from application.ports import EventFeed
 from application.workflow_index import WorkflowIndex
 from domain.errors import KasalError, Unavailable
 from domain.execution import ExecutionCancelled, ExecutionCompleted, ExecutionFailed, ExecutionTimedOut
@@ -47,6 +46,14 @@ class LogReader(Protocol):
     async def read_all(self, after_position: int, limit: int) -> Sequence[Recorded]: ...
 
     async def head(self) -> int: ...
+
+
+class Feed(Protocol):
+    """The part of `EventFeed` that is followed; the log itself, where this process has it, will do."""
+
+    def follow(
+        self, after_position: int, *, tags: Sequence[str] = ()
+    ) -> AsyncIterator[Sequence[Recorded]]: ...
 
 
 class Frame:
@@ -104,7 +111,7 @@ class Watch:
 class LiveEvents:
     """The one follower of this process. It follows only while somebody watches."""
 
-    def __init__(self, log: LogReader, feed: EventFeed, *, limit: int = 10_000) -> None:
+    def __init__(self, log: LogReader, feed: Feed, *, limit: int = 10_000) -> None:
         """limit: watchers at once; one more is told to come again later."""
         self.log = log
         self.workflows = WorkflowIndex(log)

@@ -206,7 +206,9 @@ class Installation:
 
     async def deliver_webhooks(self, *, is_alone: bool = False) -> None:
         """is_alone: no other process can hold the lease (`kasal up` owns its folder)."""
-        parts = await self.log(), self.feed(), await self.read(), await self.commands(), await self.nats()
+        log = await self.log()
+        feed = LogFeed(log) if is_alone else self.feed()
+        parts = log, feed, await self.read(), await self.commands(), await self.nats()
         await deliver(self.settings, self.webhook_secrets(), *parts, self.clock, is_alone=is_alone)
 
     # --- for the API

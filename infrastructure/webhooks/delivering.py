@@ -10,8 +10,8 @@ import socket
 from collections.abc import Sequence
 
 from application.commands import CommandHandler
-from application.live_events import LiveEvents
-from application.ports import Clock, EventFeed, EventLog
+from application.live_events import Feed, LiveEvents
+from application.ports import Clock, EventLog
 from application.webhooks.deliverer import Deliverer
 from application.webhooks.lease import Lease
 from application.webhooks.signing import Secrets
@@ -33,7 +33,7 @@ async def deliver(
     settings: Settings,
     secrets: Secrets | None,
     log: EventLog,
-    feed: EventFeed,
+    feed: Feed,
     read_db: ReadDatabase,
     commands: CommandHandler,
     connection: Connection,

@@ -32,6 +32,11 @@ SUBJECT = {
     "id": {"description": "The id of what it happened to; bytes beyond `[A-Za-z0-9_-]` are `=XX`."},
     "event": {"description": "The type without its category: `step_completed`."},
 }
+SIGNED = {
+    "webhook-id": "the same however often the event is sent",
+    "webhook-timestamp": "of this attempt, Unix seconds",
+    "webhook-signature": "v1,<base64> for each secret that signs; Standard Webhooks 1.0",
+}
 JETSTREAM = {
     "stream": "KASAL_EVENTS",
     "sequence": "the position in the log",
@@ -106,6 +111,7 @@ def channels_of(messages: Iterable[str]) -> Json:
             **one,
             **over_ws(ExecutionEventsQuery),
         ),
+        "webhook": channel(None, "What a subscription wants, by POST", every, None, **{"x-headers": SIGNED}),
         "feed": channel(
             "kasal.events.{tenant}.{category}.{id}.{event}",
             "Everything, from NATS",

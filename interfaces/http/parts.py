@@ -13,8 +13,8 @@ from application.audit.exporting import Exports
 from application.audit.proofs import Audit
 from application.commands import CommandHandler
 from application.contents import Contents
-from application.live_events import LogReader
-from application.ports import Clock, EventFeed
+from application.live_events import Feed, LogReader
+from application.ports import Clock
 from application.webhooks.signing import Secrets
 from domain.message import Recorded
 from infrastructure.settings import Settings
@@ -47,7 +47,7 @@ class Parts:
     contents: Contents
     audit: Audit
     read_log: LogReader
-    feed: EventFeed
+    feed: Feed
     to_cloudevent: Callable[[Recorded], bytes]
     subscribe_tokens: Callable[[str, str], AbstractAsyncContextManager[AsyncIterator[bytes]]]
     webhook_secrets: Secrets | None = None

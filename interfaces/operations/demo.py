@@ -16,10 +16,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import click
-import httpx
 from rich.console import Console
 from rich.markdown import Markdown
 from rich.markup import escape
@@ -28,6 +26,7 @@ from rich.panel import Panel
 from domain.errors import Unavailable
 from infrastructure.settings import Settings, load_settings, variable
 from infrastructure.wiring import blog_production
+from interfaces.client import ApiError, Kasal, Token
 from interfaces.live import Screen
 
 START_TIMEOUT_S = 60
@@ -45,14 +44,11 @@ def demo(model: str, industry: str, tone: str, data_dir: Path | None) -> None:
     """Run the "Blog production" workflow end to end and show it live."""
     settings = load_settings(data_dir=data_dir)
     console = Console(highlight=False)
-    with (
-        stack(settings, console) as url,
-        httpx.Client(base_url=url, headers=auth(settings), timeout=30) as client,
-    ):
-        execution_id = start(client, model, {"industry": industry, "tone": tone})
+    with stack(settings, console) as url, Kasal(url, settings.api_token or None) as kasal:
+        execution_id = start(kasal, model, {"industry": industry, "tone": tone})
         console.print(f"Execution {execution_id}\n", style="dim")
         with Screen(console) as screen:
-            follow(client, execution_id, screen)
+            follow(kasal, execution_id, screen)
         show_end(console, screen, execution_id, settings)
     sys.exit(0 if screen.picture.status == "COMPLETED" else 1)
 
@@ -114,62 +110,26 @@ def auth(settings: Settings) -> dict[str, str]:
     return {"Authorization": f"Bearer {settings.api_token}"} if settings.api_token else {}
 
 
-def start(client: httpx.Client, model: str, inputs: dict[str, str]) -> str:
+def start(kasal: Kasal, model: str, inputs: dict[str, str]) -> str:
     """Create the workflow (once for each model: the key is the document's digest) and run it."""
     document = blog_production()
     for agent in document["agents"].values():
         agent["model"] = model
     digest = hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
-    workflow = post(client, "/v1/workflows", document, {"Idempotency-Key": f"demo-{digest}"})
-    return str(post(client, "/v1/executions", {"workflow_id": workflow["id"], "inputs": inputs})["id"])
+    try:
+        workflow = kasal.create_workflow(document, key=f"demo-{digest}")
+        return kasal.start(workflow.id, inputs).id
+    except ApiError as error:
+        raise click.ClickException(str(error)) from error
 
 
-def post(
-    client: httpx.Client, path: str, body: object, headers: dict[str, str] | None = None
-) -> dict[str, Any]:
-    response = client.post(path, json=body, headers=headers)
-    if response.is_error:
-        problem = response.json()
-        faults = "".join(f"\n  {row['pointer']}: {row['message']}" for row in problem.get("errors", ()))
-        raise click.ClickException(f"{problem['detail']}{faults}")
-    answer: dict[str, Any] = response.json()
-    return answer
-
-
-def follow(client: httpx.Client, execution_id: str, screen: Screen) -> None:
-    """Show the stream to its end; after a cut it goes on from the last position."""
-    last = "0"
-    while True:
-        headers = {"Last-Event-ID": last, "Accept": "text/event-stream"}
-        path = f"/v1/executions/{execution_id}/stream?tokens=true"
-        try:
-            with client.stream("GET", path, headers=headers, timeout=60) as response:
-                if response.status_code == httpx.codes.NO_CONTENT:
-                    return
-                response.raise_for_status()
-                for kind, position, text in messages(response.iter_lines()):
-                    last = position or last
-                    if kind == "end":
-                        return
-                    if kind == "token":
-                        screen.token(json.loads(text)["text"])
-                    else:
-                        screen.add(json.loads(text))
-        except httpx.TransportError:
-            time.sleep(0.5)
-
-
-def messages(lines: Iterator[str]) -> Iterator[tuple[str, str, str]]:
-    """(event, id, data) of each message of a server-sent stream."""
-    fields = {"event": "message", "id": "", "data": ""}
-    for line in lines:
-        if not line:
-            if fields["data"] or fields["event"] == "end":
-                yield fields["event"], fields["id"], fields["data"]
-            fields = {"event": "message", "id": "", "data": ""}
-        elif not line.startswith(":"):
-            name, _, value = line.partition(":")
-            fields[name] = value.removeprefix(" ")
+def follow(kasal: Kasal, execution_id: str, screen: Screen) -> None:
+    """Show the stream to its end."""
+    for found in kasal.follow_with_tokens(execution_id):
+        if isinstance(found, Token):
+            screen.token(found.text)
+        else:
+            screen.add(found.cloudevent)
 
 
 def show_end(console: Console, screen: Screen, execution_id: str, settings: Settings) -> None:

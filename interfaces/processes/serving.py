@@ -16,6 +16,7 @@ import uvicorn
 from uvicorn._types import ASGIApplication
 
 from application.contents import Contents
+from application.log_feed import LogFeed
 from domain.errors import Invalid
 from infrastructure.settings import Settings
 from infrastructure.wiring import Installation, to_cloudevent
@@ -56,7 +57,8 @@ def url_of(listener: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-async def parts_of(installation: Installation) -> Parts:
+async def parts_of(installation: Installation, *, follow_log: bool = False) -> Parts:
+    """follow_log: what is live comes from this process's log, not over NATS."""
     log = await installation.log()
     return Parts(
         settings=installation.settings,
@@ -66,7 +68,7 @@ async def parts_of(installation: Installation) -> Parts:
         contents=Contents(log),
         audit=installation.audit(),
         read_log=log,
-        feed=installation.feed(),
+        feed=LogFeed(log) if follow_log else installation.feed(),
         to_cloudevent=to_cloudevent,
         subscribe_tokens=installation.tokens_of,
         webhook_secrets=installation.webhook_secrets(),
@@ -76,9 +78,9 @@ async def parts_of(installation: Installation) -> Parts:
     )
 
 
-async def serve(installation: Installation, listener: socket.socket) -> None:
-    """Until cancelled; then drain."""
-    app = create_app(await parts_of(installation))
+async def serve(installation: Installation, listener: socket.socket, *, follow_log: bool = False) -> None:
+    """Until cancelled; then drain. follow_log: as `parts_of` has it."""
+    app = create_app(await parts_of(installation, follow_log=follow_log))
     spare_the_collector()
     config = uvicorn.Config(
         cast("ASGIApplication", app),

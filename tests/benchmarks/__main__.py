@@ -21,6 +21,7 @@ ALL = (
     "journal",
     "restart",
     "audit",
+    "streams",
 )
 
 

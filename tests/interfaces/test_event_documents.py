@@ -141,7 +141,7 @@ def test_the_document_is_asyncapi_3() -> None:
         for part in reference.removeprefix("#/").split("/"):
             found = found[part]
     for name, channel in DOCUMENT["channels"].items():
-        parameters = set(re.findall(r"{(\w+)}", channel["address"]))
+        parameters = set(re.findall(r"{(\w+)}", channel["address"] or ""))
         assert parameters == set(channel.get("parameters", {})), name
         assert set(DOCUMENT["operations"][name]) == {"action", "channel", "summary", "messages"}
     for schema in DOCUMENT["components"]["schemas"].values():

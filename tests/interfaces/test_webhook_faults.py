@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from application.webhooks.outcomes import Patience
+from infrastructure.nats.connection import connect
+from infrastructure.nats.feed import JetStreamFeed
+from infrastructure.nats.progress import JetStreamProgress
+from infrastructure.nats.server import NatsServer
 from infrastructure.webhooks.memory import MemoryProgress
 from tests.interfaces.endpoint import Endpoint, Received, listening
-from tests.interfaces.stack import Stack
+from tests.interfaces.stack import Stack, running
 from tests.interfaces.webhook_house import (
     ENDS,
     cancelled,
@@ -20,6 +25,7 @@ from tests.interfaces.webhook_house import (
     shown,
     subscribe,
 )
+from tests.nats_servers import crash
 from tests.waiting import eventually
 
 
@@ -211,3 +217,28 @@ async def test_while_the_store_is_away_deliveries_stop_and_then_go_on(
         store.is_away = False
         await eventually(lambda: second in {each.event["subject"] for each in endpoint.received}, 20)
     assert {each.event["subject"] for each in endpoint.received} == {first, second}
+
+
+async def test_webhooks_outlive_nats(tmp_path: Path, own_nats_server: NatsServer, endpoint: Endpoint) -> None:
+    """It is killed three times while executions are started and cancelled; each event arrives, in order."""
+    connection = await connect(own_nats_server.url, "test")
+    async with running(tmp_path, JetStreamFeed(connection)) as stack:
+        workflow_id = await stack.workflow()
+        async with delivering(stack, JetStreamProgress(connection)):
+            await subscribe(stack, endpoint, wanted={"types": ["execution.*"]})
+            ids = []
+            for _ in range(3):
+                ids += [await cancelled(stack, workflow_id) for _ in range(5)]
+                await crash(own_nats_server)
+                ids += [await cancelled(stack, workflow_id) for _ in range(5)]
+                await own_nats_server.start_again()
+            await eventually(lambda: cancellations(endpoint) >= set(ids), 60)
+    await connection.close()
+    for execution_id in ids:
+        found = [each.event for each in endpoint.received if each.event["subject"] == execution_id]
+        versions = list(dict.fromkeys(event["kasalversion"] for event in found))
+        assert versions == [1, 2, 3]
+
+
+def cancellations(endpoint: Endpoint) -> set[str]:
+    return {each.event["subject"] for each in endpoint.received if each.name == "execution.cancelled"}
