@@ -174,6 +174,8 @@ def at_once(
 def end(
     rows: Rows, fact: Fact, entry: str, *, duration_ms: int | None = None, error: str | None = None
 ) -> None:
+    if rows.get(ENTRIES, fact.entity_id, entry) is None:
+        return  # an attempt that lets go may end a task that it was not allowed to begin
     row = rows.change(ENTRIES, fact.entity_id, entry)
     row.status = "completed" if error is None else "failed"
     row.error, row.ended_at = error, fact.at
@@ -205,7 +207,7 @@ def end_wait(rows: Rows, fact: Fact, step: str) -> None:
             end(rows, fact, entry)
 
 
-EXECUTION_TIMELINE = Projection(NAME, 3, (ENTRIES, RUNS), fold, ("execution",))
+EXECUTION_TIMELINE = Projection(NAME, 4, (ENTRIES, RUNS), fold, ("execution",))
 
 
 async def list_timeline(

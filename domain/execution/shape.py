@@ -72,7 +72,7 @@ class StepState(msgspec.Struct, frozen=True):
     """One step of the graph that was scheduled, skipped, or began to wait.
 
     attempt     the newest; numbers are never used again
-    recorded    entries that the newest attempt has reported
+    recorded    entries that the newest attempt has reported, but for its last word, that it lets go
     without     tasks of its context that it does not see
     route       the step that a router (or a rejection) leads to
     failures    since it was scheduled first, or its execution was retried

@@ -126,8 +126,7 @@ def moved(state: Execution, event: StepScheduled | StepStarted | StepSuspended |
             )
             return at_rest(with_step(state, event.step, step))
         case StepReleased():
-            step = replace(before, draining=None, recorded=before.recorded + 1)
-            return with_step(state, event.step, step)
+            return with_step(state, event.step, replace(before, draining=None))
 
 
 def scheduled(step: StepState, event: StepScheduled) -> StepState:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
+import signal
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,7 +26,7 @@ def ended() -> Iterator[list[Process]]:
         process.end()
 
 
-def wait_for(up: Up, execution_id: str, status: str, timeout_s: float = 60) -> dict[str, Any]:
+def wait_for(up: Up, execution_id: str, status: str, timeout_s: float = 100) -> dict[str, Any]:
     """The execution as soon as it has a status."""
     deadline = time.monotonic() + timeout_s
     while True:
@@ -124,3 +128,79 @@ def test_a_cancelled_execution_lets_go_of_its_runner_within_a_second_though_the_
     assert wait_for_end(up.client, free)["status"] == "COMPLETED"
     assert get(up.client, f"/v1/executions/{hanging}")["status"] == "CANCELLED"
     assert taken_s < 5  # a second on a machine that does nothing else
+
+
+def test_a_pause_before_another_attempt_outlives_everything(
+    tmp_path: Path, ended: list[Process], model: ModelServer
+) -> None:
+    model.script(Turn(text="Tea."), Turn(status=401), Turn(text="More tea."))
+    document = {**definition(), "retry": {"max_attempts": 2, "initial_s": 3, "on": ["auth"]}}
+    ended.append(first := Up(tmp_path / "d", **scripted(model)))
+    started = post(first.client, "/v1/executions", {"definition": document, "inputs": {"what": "tea"}})
+    execution_id = str(started["id"])
+    wait_until(lambda: "execution.step_failed" in types(first, execution_id))
+    first.kill()
+    ended.append(second := Up(tmp_path / "d", **scripted(model)))
+    execution = wait_for(second, execution_id, "COMPLETED")
+    assert execution["output"]["text"] == "More tea."
+    assert (len(model.requests), execution["steps"][0]["attempt"]) == (3, 2)
+
+
+def test_a_failed_execution_goes_on_by_hand_and_pays_for_no_call_twice(
+    tmp_path: Path, ended: list[Process], model: ModelServer
+) -> None:
+    model.script(Turn(text="Tea."), Turn(status=401), Turn(text="More tea."))
+    ended.append(up := Up(tmp_path / "d", **scripted(model)))
+    execution_id = speak(up)
+    assert wait_for(up, execution_id, "FAILED")["failure"]["code"] == "auth"
+    assert post(up.client, f"/v1/executions/{execution_id}/retry")["status"] == "PENDING"
+    assert wait_for(up, execution_id, "COMPLETED")["output"]["text"] == "More tea."
+    assert len(model.requests) == 3
+
+
+def runner_children(up: Up) -> list[int]:
+    """The processes that run steps: the children of the runner's parent, itself a child of `kasal up`."""
+    parents = subprocess.run(["pgrep", "-P", str(up.popen.pid)], capture_output=True, text=True, check=False)
+    found: list[int] = []
+    for parent in parents.stdout.split():
+        child = subprocess.run(["pgrep", "-P", parent], capture_output=True, text=True, check=False)
+        found += map(int, child.stdout.split())
+    return found
+
+
+def test_a_frozen_runner_loses_its_step_and_its_late_report_changes_nothing(
+    tmp_path: Path, ended: list[Process], model: ModelServer
+) -> None:
+    model.script(Turn(text="Late tea.", delay_s=2), Turn(text="Tea."), Turn(text="More tea."))
+    ended.append(up := Up(tmp_path / "d", "--runners", "2", KASAL_LEASE_S="1", **scripted(model)))
+    execution_id = speak(up)
+    wait_until(lambda: model.requests)
+    holder = get(up.client, f"/v1/executions/{execution_id}")["steps"][0]["runner"]
+    frozen = int(str(holder).rpartition("-")[2])
+    assert frozen in runner_children(up)
+    os.kill(frozen, signal.SIGSTOP)
+    try:
+        execution = wait_for(up, execution_id, "COMPLETED")
+    finally:
+        os.kill(frozen, signal.SIGCONT)
+    assert (execution["output"]["text"], execution["steps"][0]["attempt"]) == ("More tea.", 2)
+    version = execution["version"]
+    other = speak(up)
+    wait_for(up, other, "COMPLETED")
+    assert get(up.client, f"/v1/executions/{execution_id}")["version"] == version
+
+
+def test_a_cancelled_execution_lets_go_of_its_runner_though_a_tool_hangs(
+    tmp_path: Path, ended: list[Process], model: ModelServer
+) -> None:
+    slow = json.dumps({"text": "a" * 50_000 + "!", "pattern": "(a+)+$", "regex": True})
+    model.script(Turn(tools=(("text_query", slow),)), Turn(text="Tea."), Turn(text="More tea."))
+    ended.append(up := Up(tmp_path / "d", KASAL_CONCURRENCY="1", **scripted(model)))
+    document = definition()
+    document["agents"]["speaker"]["tools"] = ["text_query"]
+    started = post(up.client, "/v1/executions", {"definition": document, "inputs": {"what": "tea"}})
+    wait_until(lambda: "execution.tool_call_started" in types(up, str(started["id"])))
+    free = speak(up)
+    post(up.client, f"/v1/executions/{started['id']}/cancel")
+    assert wait_for(up, free, "COMPLETED")["output"]["text"] == "More tea."
+    assert get(up.client, f"/v1/executions/{started['id']}")["status"] == "CANCELLED"
