@@ -23,7 +23,7 @@ from domain.execution import (
 )
 from domain.message import Recorded, tag_of
 from domain.registry import event_of
-from domain.slots import ChangeSlots, SlotRequest, SlotsGranted
+from domain.slots import ChangeSlots, SlotRequest, SlotReturn, SlotsGranted
 
 HELD = tag_of(ExecutionHeld)
 GRANTED = tag_of(SlotsGranted)
@@ -50,10 +50,14 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Known(NamedTuple):
-    """An execution that has or wants a slot. context: of its start, which goes along with what follows."""
+    """An execution that has or wants a slot, since the position `order`.
+
+    context  of its start, which goes along with what follows
+    """
 
     slots_id: str
     context: Context
+    order: int
 
 
 class Wishes:
@@ -61,7 +65,7 @@ class Wishes:
 
     def __init__(self) -> None:
         self.requests: defaultdict[str, list[SlotRequest]] = defaultdict(list)
-        self.returns: defaultdict[str, list[str]] = defaultdict(list)
+        self.returns: defaultdict[str, list[SlotReturn]] = defaultdict(list)
         self.admissions: list[tuple[str, str]] = []
 
     @property
@@ -88,20 +92,19 @@ class Admission:
         wishes = Wishes()
         for candidate in candidates:
             execution_id, slots_id = candidate.request.execution_id, candidate.slots_id
-            self._known.setdefault(
-                execution_id, Known(slots_id, Context(actor=ACTOR, tenant=candidate.tenant))
-            )
+            context = Context(actor=ACTOR, tenant=candidate.tenant)
+            self._known.setdefault(execution_id, Known(slots_id, context, candidate.request.order))
             match candidate.stage:
                 case Stage.HELD:
                     wishes.requests[slots_id].append(candidate.request)
                 case Stage.GRANTED:
                     wishes.admissions.append((slots_id, execution_id))
                 case Stage.ENDED:
-                    wishes.returns[slots_id].append(execution_id)
+                    wishes.returns[slots_id].append(SlotReturn(execution_id, candidate.request.order))
         await self._fulfil(wishes)
 
-    async def follow(self, batch: Sequence[Recorded], ended: Sequence[str]) -> None:
-        """What a batch of the feed asks for. ended: the executions that have ended in it."""
+    async def follow(self, batch: Sequence[Recorded], ends: Sequence[Recorded]) -> None:
+        """What a batch of the feed asks for. ends: those of its events that end an execution."""
         wishes = Wishes()
         for recorded in batch:
             if recorded.tag not in (HELD, GRANTED):
@@ -111,12 +114,18 @@ class Admission:
                     wishes.requests[held.slots_id].append(self._request(recorded, held))
                 case SlotsGranted(executions=executions):
                     wishes.admissions.extend((recorded.entity_id, each) for each in executions)
-        for execution_id in ended:
-            if (known := self._known.get(execution_id)) is not None:
-                wishes.returns[known.slots_id].append(execution_id)
+        for end in ends:
+            if (known := self._known.get(end.entity_id)) is not None:
+                wishes.returns[known.slots_id].append(SlotReturn(end.entity_id, end.position))
         await self._fulfil(wishes)
-        for execution_id in ended:
-            self._known.pop(execution_id, None)
+        for end in ends:
+            self._forget(end)
+
+    def _forget(self, end: Recorded) -> None:
+        """One that was retried meanwhile is still known."""
+        known = self._known.get(end.entity_id)
+        if known is not None and known.order < end.position:
+            del self._known[end.entity_id]
 
     def _request(self, recorded: Recorded, held: ExecutionHeld) -> SlotRequest:
         metadata = recorded.metadata
@@ -127,7 +136,7 @@ class Admission:
             causation_id=metadata.event_id,
             traceparent=metadata.traceparent,
         )
-        self._known[recorded.entity_id] = Known(held.slots_id, context)
+        self._known[recorded.entity_id] = Known(held.slots_id, context, recorded.position)
         return SlotRequest(
             execution_id=recorded.entity_id,
             order=recorded.position,
@@ -141,7 +150,7 @@ class Admission:
         await asyncio.gather(*(self._admit(*admission) for admission in wishes.admissions))
 
     def _context(self, change: ChangeSlots) -> Context:
-        first = [*(request.execution_id for request in change.requests), *change.returns][0]
+        first = (change.requests or change.returns)[0].execution_id
         known = self._known.get(first)
         return Context(actor=ACTOR, tenant=known.context.tenant) if known else Context(actor=ACTOR)
 
@@ -151,4 +160,5 @@ class Admission:
         context = known.context if known else Context(actor=ACTOR)
         outcome = await self._commands.handle(AdmitExecution(execution_id=execution_id), context)
         if not (isinstance(outcome.state, Execution) and outcome.state.is_open):
-            await self._commands.handle(ChangeSlots(slots_id=slots_id, returns=(execution_id,)), context)
+            ended = SlotReturn(execution_id, outcome.position)
+            await self._commands.handle(ChangeSlots(slots_id=slots_id, returns=(ended,)), context)

@@ -125,8 +125,8 @@ class Dispatcher:
         async def follow() -> None:
             nonlocal position
             async for batch in self._feed.follow(position, tags=FOLLOWED):
-                ended = [recorded.entity_id for recorded in batch if recorded.tag in ENDED]
-                await asyncio.gather(*map(self._dispatch, batch), self._admission.follow(batch, ended))
+                ends = [recorded for recorded in batch if recorded.tag in ENDED]
+                await asyncio.gather(*map(self._dispatch, batch), self._admission.follow(batch, ends))
                 position = batch[-1].position if batch else position
 
         await patiently(follow)

@@ -7,11 +7,14 @@ many dispatchers and runners there are.
 
 from __future__ import annotations
 
-from typing import TypeAlias, assert_never
+from typing import TypeAlias, TypeVar, assert_never
 
 import msgspec
+from msgspec.structs import replace
 
 from domain.message import Aggregate, Command, Event
+
+T = TypeVar("T")
 
 # --- commands
 
@@ -30,12 +33,19 @@ class SlotRequest(msgspec.Struct, frozen=True, omit_defaults=True):
         return (-self.priority, self.order)
 
 
+class SlotReturn(msgspec.Struct, frozen=True):
+    """An execution that has ended. order: the position of its end: a request behind that is not meant."""
+
+    execution_id: str
+    order: int
+
+
 class ChangeSlots(Command, frozen=True, tag="ChangeSlots"):
     """From the dispatcher: who wants a slot, and who needs none any more."""
 
     slots_id: str
     requests: tuple[SlotRequest, ...] = ()
-    returns: tuple[str, ...] = ()
+    returns: tuple[SlotReturn, ...] = ()
 
     @property
     def stream(self) -> str:
@@ -69,40 +79,44 @@ SlotsEvents: TypeAlias = SlotsRequested | SlotsGranted | SlotsReturned
 
 
 class Slots(msgspec.Struct, frozen=True):
-    """limit: of the execution that was started last. waiting: by execution."""
+    """limit: of the execution that was started last. holders: the order of each one's request."""
 
     limit: int = 0
     newest: int = 0
-    holders: frozenset[str] = frozenset()
+    holders: dict[str, int] = {}
     waiting: dict[str, SlotRequest] = {}
+
+    def order_of(self, execution_id: str) -> int:
+        """Of the request that it holds a slot by, or waits with; 0 when there is none."""
+        waiting = self.waiting.get(execution_id)
+        return waiting.order if waiting else self.holders.get(execution_id, 0)
 
 
 # --- decide and evolve
 
 
 def decide(state: Slots, command: SlotsCommands) -> tuple[SlotsEvents, ...]:
+    """A request behind an earlier one of an execution, which was retried, takes the earlier one's place."""
     events: list[SlotsEvents] = []
+    ends = {each.execution_id: each.order for each in command.returns}
     new = {
-        request.execution_id: request
-        for request in command.requests
-        if not knows(state, request.execution_id)
+        each.execution_id: each
+        for each in sorted(command.requests, key=lambda request: request.order)
+        if each.order > max(state.order_of(each.execution_id), ends.get(each.execution_id, 0))
     }
-    if new:
-        events.append(SlotsRequested(requests=tuple(new.values())))
-        state = evolve(state, events[-1])
-    gone = tuple(dict.fromkeys(each for each in command.returns if knows(state, each)))
+    ended = [execution_id for execution_id, order in ends.items() if order > state.order_of(execution_id)]
+    gone = tuple(each for each in dict.fromkeys([*ended, *new]) if state.order_of(each))
     if gone:
         events.append(SlotsReturned(executions=gone))
+        state = evolve(state, events[-1])
+    if new:
+        events.append(SlotsRequested(requests=tuple(new.values())))
         state = evolve(state, events[-1])
     if free := max(0, state.limit - len(state.holders)):
         first = sorted(state.waiting.values(), key=lambda request: request.rank)[:free]
         if first:
             events.append(SlotsGranted(executions=tuple(request.execution_id for request in first)))
     return tuple(events)
-
-
-def knows(state: Slots, execution_id: str) -> bool:
-    return execution_id in state.holders or execution_id in state.waiting
 
 
 def evolve(state: Slots, event: SlotsEvents) -> Slots:
@@ -117,22 +131,22 @@ def evolve(state: Slots, event: SlotsEvents) -> Slots:
                 waiting={**state.waiting, **{request.execution_id: request for request in requests}},
             )
         case SlotsGranted(executions=executions):
-            return msgspec.structs.replace(
-                state, holders=state.holders.union(executions), waiting=without(state.waiting, executions)
-            )
+            granted = {each: state.waiting[each].order for each in executions}
+            holders = {**state.holders, **granted}
+            return replace(state, holders=holders, waiting=without(state.waiting, executions))
         case SlotsReturned(executions=executions):
-            return msgspec.structs.replace(
+            return replace(
                 state,
-                holders=state.holders.difference(executions),
+                holders=without(state.holders, executions),
                 waiting=without(state.waiting, executions),
             )
         case _:
             assert_never(event)
 
 
-def without(waiting: dict[str, SlotRequest], executions: tuple[str, ...]) -> dict[str, SlotRequest]:
+def without(known: dict[str, T], executions: tuple[str, ...]) -> dict[str, T]:
     gone = frozenset(executions)
-    return {each: request for each, request in waiting.items() if each not in gone}
+    return {each: value for each, value in known.items() if each not in gone}
 
 
 SLOTS = Aggregate(

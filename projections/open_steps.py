@@ -64,7 +64,7 @@ class OpenStep(msgspec.Struct, kw_only=True):
 
 class Slot(msgspec.Struct, kw_only=True):
     """What an execution with a concurrency limit asks for. stage: held, asked (for), granted, admitted, or
-    ended: it is to be returned. order: the position at which it was held."""
+    ended: it is to be returned. order: the position at which it was held, or has ended."""
 
     slots_id: str
     stage: str
@@ -158,7 +158,7 @@ def fold(rows: Rows, fact: Fact) -> None:
             for step in list(rows.change(OPEN, fact.entity_id).steps):
                 let_go(rows, fact, step)
         case ExecutionCompleted() | ExecutionFailed() | ExecutionCancelled() | ExecutionTimedOut():
-            end(rows, fact.entity_id)
+            end(rows, fact)
         case ExecutionHeld(slots_id=slots_id, limit=limit, priority=priority):
             rows.change(OPEN, fact.entity_id).slot = Slot(
                 slots_id=slots_id, stage="held", order=fact.position, limit=limit, priority=priority
@@ -169,14 +169,14 @@ def fold(rows: Rows, fact: Fact) -> None:
             change_slots(rows, fact, event)
 
 
-def end(rows: Rows, execution_id: str) -> None:
+def end(rows: Rows, fact: Fact) -> None:
     """A slot that was asked for outlives its execution until it is returned."""
-    slot = rows.change(OPEN, execution_id).slot
-    if slot is None or slot.stage == "held":
-        rows.remove(OPEN, execution_id)
+    row = rows.change(OPEN, fact.entity_id)
+    if row.slot is None or row.slot.stage == "held":
+        rows.remove(OPEN, fact.entity_id)
     else:
-        slot.stage = "ended"
-        rows.change(OPEN, execution_id).steps.clear()
+        row.slot.stage, row.slot.order = "ended", fact.position
+        row.steps.clear()
 
 
 def change_slots(rows: Rows, fact: Fact, event: SlotsRequested | SlotsGranted | SlotsReturned) -> None:
@@ -184,7 +184,7 @@ def change_slots(rows: Rows, fact: Fact, event: SlotsRequested | SlotsGranted | 
         case SlotsRequested(requests=requests):
             for request in requests:
                 if rows.get(OPEN, request.execution_id) is None:  # it was asked for too late
-                    slot = Slot(slots_id=fact.entity_id, stage="ended")
+                    slot = Slot(slots_id=fact.entity_id, stage="ended", order=fact.position)
                     rows.put(OPEN, OpenExecution(request.execution_id, fact.tenant, {}, slot))
                 reach(rows, request.execution_id, "asked")
         case SlotsGranted(executions=executions):
@@ -243,7 +243,7 @@ def open_step(event: StepScheduled | StepStarted, fact: Fact, before: OpenStep |
     )
 
 
-OPEN_STEPS = Projection(NAME, 5, (OPEN,), fold, ("execution", "slots"))
+OPEN_STEPS = Projection(NAME, 6, (OPEN,), fold, ("execution", "slots"))
 
 
 async def open_steps(

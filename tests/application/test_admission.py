@@ -19,6 +19,7 @@ from domain.execution import (
     ExecutionCompleted,
     ExecutionFailed,
     ExecutionHeld,
+    RetryExecution,
     Status,
 )
 from domain.registry import event_of
@@ -140,6 +141,7 @@ async def test_whoever_is_cancelled_frees_what_it_has_or_waits_for() -> None:
         await house.start(name, limited(), topic="tea")
     async with house.running(house.dispatcher().run(), house.runner("r", gated(gate)).run()):
         await eventually(lambda: waiting(house, 2))
+        await eventually(lambda: is_running(house, "a"))
         for name in ("b", "a"):
             await house.commands.handle(CancelExecution(execution_id=name), ME)
         await eventually(lambda: is_running(house, "c"))
@@ -160,6 +162,29 @@ async def test_a_failed_execution_frees_its_slot() -> None:
         await eventually(lambda: all_ended(house))
         await eventually(lambda: no_slot_is_left(house))
     assert list((await statuses(house)).values()) == [Status.FAILED] * 2
+
+
+async def test_an_execution_that_is_retried_asks_for_a_slot_again() -> None:
+    house, fails = House(), [True]
+
+    async def fail_once(assignment: Assignment, task: str) -> None:
+        if fails and assignment.execution_id == "a":
+            fails.clear()
+            raise RuntimeError("broken")
+
+    async def has_failed() -> bool:
+        return (await house.state("a")).status is Status.FAILED
+
+    await house.start("a", limited(), topic="tea")
+    async with house.running(house.dispatcher().run(), house.runner("r", PlainEngine(fail_once)).run()):
+        await eventually(has_failed)
+        await house.commands.handle(RetryExecution(execution_id="a"), ME)
+        await house.start("b", limited(), topic="tea")
+        await eventually(lambda: all_ended(house))
+        await eventually(lambda: no_slot_is_left(house))
+    assert list((await statuses(house)).values()) == [Status.COMPLETED] * 2
+    assert await begin_order(house) == ["a", "a", "b"]
+    assert set((await most_at_once(house)).values()) == {1}
 
 
 async def test_a_request_that_comes_after_the_end_leaves_no_slot_taken() -> None:

@@ -9,6 +9,7 @@ from domain.slots import (
     SLOTS,
     ChangeSlots,
     SlotRequest,
+    SlotReturn,
     Slots,
     SlotsGranted,
     SlotsRequested,
@@ -25,8 +26,10 @@ def wish(name: str, order: int, *, limit: int = 1, priority: int = 5) -> SlotReq
     return SlotRequest(execution_id=name, order=order, limit=limit, priority=priority)
 
 
-def change(*requests: SlotRequest, returns: tuple[str, ...] = ()) -> ChangeSlots:
-    return ChangeSlots(slots_id="w", requests=requests, returns=returns)
+def change(*requests: SlotRequest, returns: tuple[str, ...] = (), at: int = 1_000) -> ChangeSlots:
+    """returns: of executions that have ended at a position."""
+    ends = tuple(SlotReturn(name, at) for name in returns)
+    return ChangeSlots(slots_id="w", requests=requests, returns=ends)
 
 
 a, b, c = wish("a", 1), wish("b", 2), wish("c", 3)
@@ -50,6 +53,19 @@ def test_a_returned_slot_goes_to_the_next() -> None:
 
 def test_a_request_or_return_that_comes_again_changes_nothing() -> None:
     b_waits.when(change(a, b, returns=("x",))).then_nothing()
+
+
+def test_an_execution_that_was_retried_asks_again() -> None:
+    """Its end and its new request may come together, in any order, or the end may come late or never."""
+    again, ended = wish("a", 9), SlotsReturned(executions=("a",))
+    asked = (ended, SlotsRequested(requests=(again,)), SlotsGranted(executions=("b",)))
+    b_waits.when(change(again, returns=("a",), at=5)).then(*asked)
+    b_waits.when(change(again)).then(*asked)
+    b_waits.given(*asked).when(change(returns=("a",), at=5)).then_nothing()
+
+
+def test_what_ended_before_it_was_asked_for_asks_for_nothing() -> None:
+    spec.when(change(a, returns=("a",))).then_nothing()
 
 
 def test_who_waits_can_give_up() -> None:
