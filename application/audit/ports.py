@@ -9,9 +9,25 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
+import msgspec
+
 from application.audit.merkle import StoredEvent
 from application.audit.notes import Checkpoint
 from application.audit.tiles import Place, Tiles
+
+
+class TextPart(msgspec.Struct, frozen=True):
+    """A row of the content store, in the order of (digest, owner, number)."""
+
+    digest: str
+    owner: str
+    number: int
+    total_bytes: int
+    body: bytes
+
+    @property
+    def place(self) -> tuple[str, str, int]:
+        return self.digest, self.owner, self.number
 
 
 class AuditStore(Protocol):
@@ -35,6 +51,10 @@ class AuditStore(Protocol):
 
     async def tiles(self, places: Iterable[Place]) -> Tiles:
         """Those of them that are stored."""
+        ...
+
+    async def texts(self, after: tuple[str, str, int], limit: int) -> Sequence[TextPart]:
+        """Parts of large texts behind a place (digest, owner, number), in that order."""
         ...
 
     async def last_checkpoint(self, up_to: int | None = None) -> Checkpoint | None:

@@ -17,6 +17,7 @@ from application.audit.due import Due
 from application.audit.merkle import HASH_SIZE, StoredEvent, leaf_hash
 from application.audit.notes import Checkpoint
 from application.audit.ports import AuditStore, Verifier
+from application.audit.texts import verify_texts
 from application.audit.tiles import WIDTH, Place, Tiles, Tree
 
 PAGE = 16 * WIDTH
@@ -45,12 +46,14 @@ class Verified(msgspec.Struct, kw_only=True):
 
     events       that were read; covered: up to this position a signed checkpoint proves them
     checkpoints  whose signature and root are right
+    texts        large ones beside the log, that were looked at
     findings     the first of them; count: of all
     """
 
     events: int = 0
     covered: int = 0
     checkpoints: int = 0
+    texts: int = 0
     findings: list[Finding] = []
     count: int = 0
 
@@ -84,9 +87,13 @@ async def verify_log(
     witnessed: Sequence[Checkpoint] = (),
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Verified:
-    """Walk the whole log. witnessed: checkpoints that were kept elsewhere, which it must agree with too."""
+    """Walk the whole log, then the large texts beside it.
+
+    witnessed  checkpoints that were kept elsewhere, which it must agree with too
+    """
     walk = Walk(store, verifier, witnessed)
     await walk.run(progress)
+    walk.result.texts = await verify_texts(store, walk.result.found)
     return walk.result
 
 

@@ -12,6 +12,7 @@ import psycopg
 
 from application.audit.merkle import StoredEvent
 from application.audit.notes import Checkpoint, parsed
+from application.audit.ports import TextPart
 from application.audit.tiles import Place, Tiles
 from domain.errors import LogUnavailable
 from infrastructure.event_log.postgres_arrays import Ints
@@ -34,6 +35,10 @@ ENDS = """
     SELECT coalesce((SELECT notification_id FROM kasal_events ORDER BY notification_id DESC LIMIT 1), 0),
         position
     FROM kasal_head
+"""
+TEXTS = """
+    SELECT digest, owner, number, total_bytes, body FROM kasal_contents
+    WHERE (digest, owner, number) > (%s, %s, %s) ORDER BY digest, owner, number LIMIT %s
 """
 TILES = """
     SELECT t.level, t.number, t.hashes FROM unnest(%b::bigint[], %b::bigint[]) AS asked (level, number)
@@ -81,6 +86,9 @@ class PostgresAuditStore:
             Place(level, number): hashes
             for level, number, hashes in await self._fetch(TILES, levels, numbers)
         }
+
+    async def texts(self, after: tuple[str, str, int], limit: int) -> Sequence[TextPart]:
+        return [TextPart(*row) for row in await self._fetch(TEXTS, *after, limit)]
 
     async def last_checkpoint(self, up_to: int | None = None) -> Checkpoint | None:
         rows = await self._fetch(LAST, LARGEST if up_to is None else up_to)

@@ -13,6 +13,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from application.audit.merkle import StoredEvent
 from application.audit.notes import Checkpoint, parsed
+from application.audit.ports import TextPart
 from application.audit.tiles import Place, Tiles
 from domain.errors import LogUnavailable
 from infrastructure.event_log.sqlite_connections import SqliteThreads
@@ -29,6 +30,10 @@ STREAM_END = """
     WHERE originator_id = ? ORDER BY originator_version DESC LIMIT 1
 """
 ENDS = "SELECT (SELECT coalesce(max(notification_id), 0) FROM kasal_events), position FROM kasal_head"
+TEXTS = """
+    SELECT digest, owner, number, total_bytes, CAST(body AS BLOB) FROM kasal_contents
+    WHERE (digest, owner, number) > (?, ?, ?) ORDER BY digest, owner, number LIMIT ?
+"""
 TILE = "SELECT CAST(hashes AS BLOB) FROM kasal_tiles WHERE level = ? AND number = ?"
 PUT_TILE = """
     INSERT INTO kasal_tiles (level, number, hashes) VALUES (?, ?, ?)
@@ -68,6 +73,9 @@ class SqliteAuditStore:
 
     async def tiles(self, places: Iterable[Place]) -> Tiles:
         return await self._run(_tiles, list(places))
+
+    async def texts(self, after: tuple[str, str, int], limit: int) -> Sequence[TextPart]:
+        return [TextPart(*row) for row in await self._run(_rows, TEXTS, (*after, limit))]
 
     async def last_checkpoint(self, up_to: int | None = None) -> Checkpoint | None:
         rows = await self._run(_rows, LAST, (LARGEST if up_to is None else up_to,))

@@ -155,7 +155,7 @@ def say(result: Verified) -> None:
         click.echo(f"... and {result.count - SHOWN} more")
     verdict = "sound" if result.is_sound else f"{result.count} findings"
     click.echo(
-        f"{result.events} events, {result.checkpoints} checkpoints hold, "
+        f"{result.events} events, {result.texts} large texts, {result.checkpoints} checkpoints hold, "
         f"proved up to position {result.covered}: {verdict}"
     )
 

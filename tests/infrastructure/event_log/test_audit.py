@@ -14,6 +14,7 @@ from application.audit.notes import body_of
 from application.audit.ports import AuditStore
 from application.audit.tiles import Place
 from application.audit.verifying import Verified, verify_log
+from application.contents import Contents, parts_of
 from application.ports import EventLog
 from infrastructure.audit_keys import PublicKeys, SigningKey
 from infrastructure.clock import SystemClock
@@ -207,6 +208,27 @@ async def test_a_checkpoint_kept_elsewhere_tells_on_one_who_holds_the_key(
 def lift_again(lift: str) -> str:
     """A statement that does nothing where the guard is off already."""
     return "SELECT 1" if lift.startswith("DROP") else lift
+
+
+async def test_a_large_text_that_was_changed_is_named(
+    event_log: EventLog, store: AuditStore, event_log_url: str
+) -> None:
+    await audited(event_log, store, (3,))
+    texts = [parts_of(letter * size) for letter, size in (("a", 10), ("b", 600_000), ("c", 300_000))]
+    for owner, parts in (("execution-1", texts[0]), ("execution-1", texts[1]), ("execution-2", texts[1])):
+        for part in parts:
+            await event_log.put_part(Contents.kept("default", owner, part))
+    await event_log.put_part(Contents.kept("default", "execution-3", texts[2][0]))
+    sound = await verify_log(store, KEYS)
+    assert (sound.is_sound, sound.texts) == (True, 4)
+    other = "zeroblob(3)" if is_sqlite(event_log_url) else r"'\x000000'::bytea"
+    changed = f"owner = 'execution-2' AND digest = '{texts[1][0].digest}' AND number = 2"
+    kept = "substr(body, 1, length(body) - 3)"
+    tamper(event_log_url, f"UPDATE kasal_contents SET body = {kept} || {other} WHERE {changed}")
+    result = await verify_log(store, KEYS)
+    assert [str(finding) for finding in result.findings] == [
+        f"a text of execution-2 is not what its digest says: {texts[1][0].digest}"
+    ]
 
 
 async def test_a_log_without_checkpoints_proves_nothing(event_log: EventLog, store: AuditStore) -> None:
