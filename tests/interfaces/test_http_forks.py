@@ -77,7 +77,7 @@ async def test_a_fork_has_what_was_done_and_shows_what_that_saved(stack: Stack) 
     forked = await fork(stack, parent, overrides={"agents": {"writer": {"model": "demo/other"}}})
     assert (forked.status_code, forked.json()["status"]) == (201, "PENDING")
     found = (await stack.client.get(forked.headers["location"])).json()
-    assert found["forked_from"] == {"execution_id": parent, "at": 10}
+    assert found["forked_from"] == {"execution_id": parent, "at": 10, "is_what_if": False}
     assert found["name"].endswith(" (fork)")
     assert (found["reused_calls"], found["saved_tokens"], found["saved_usd"]) == (1, 120, 0.25)
     assert (found["model_calls"], found["cost_usd"]) == (0, 0)
@@ -103,7 +103,7 @@ async def test_lineage_is_seen_from_both_ends(stack: Stack) -> None:
     forks = [(await fork(stack, parent, name=name)).json()["id"] for name in ("one", "two")]
     listed = (await stack.client.get(f"/v1/executions?forked_from={parent}")).json()["items"]
     assert [item["id"] for item in listed] == forks[::-1]
-    assert listed[0]["forked_from"] == {"execution_id": parent, "at": 3}
+    assert listed[0]["forked_from"] == {"execution_id": parent, "at": 3, "is_what_if": False}
     conditions = {"If-None-Match": before.headers["etag"]}
     after = await stack.client.get(f"/v1/executions/{parent}", headers=conditions)
     assert after.json()["children"] == [{"execution_id": each, "at": 3} for each in forks]

@@ -24,7 +24,7 @@ async def test_a_pause_and_its_end_are_answered_and_shown(stack: Stack) -> None:
     shown = (await stack.client.get(f"/v1/executions/{started['id']}")).json()
     assert (shown["status"], shown["reason"]) == ("PAUSED", "lunch")
     listed = (await stack.client.get("/v1/executions?status=PAUSED")).json()["items"]
-    assert [item["id"] for item in listed] == [started["id"]]
+    assert started["id"] in [item["id"] for item in listed]
     resumed = await act(stack, started["id"], "resume")
     assert (resumed.status_code, resumed.json()["status"]) == (202, "PENDING")
     assert (await act(stack, started["id"], "resume")).json() == resumed.json()

@@ -77,7 +77,8 @@ async def test_an_event_that_is_too_large_is_refused(client: httpx.AsyncClient) 
 
 def test_every_error_that_a_client_can_cause_has_its_own_problem() -> None:
     known = {kind for kind, _ in CODES}
-    inner = {errors.ConditionError, errors.UnknownEvent}
+    for_runners = {errors.Held, errors.Draining, errors.OverBudget}
+    inner = {errors.ConditionError, errors.UnknownEvent, *for_runners}
     assert {*all_errors(errors.KasalError)} - {errors.KasalError} <= known | inner
     assert {code for _, code in CODES} <= KINDS.keys()
 
