@@ -47,6 +47,7 @@ def document(app: Litestar, *, needs_token: bool) -> Json:
         "tags": [{"name": name} for name in dict.fromkeys(operation.tag for _, _, operation in described)],
         "security": [{"token": []}] if needs_token else [{}, {"token": []}],
         "paths": paths,
+        "webhooks": {"event": {"post": WEBHOOK}},
         "components": {
             "schemas": schemas.components(),
             "securitySchemes": {
@@ -54,6 +55,29 @@ def document(app: Litestar, *, needs_token: bool) -> Json:
             },
         },
     }
+
+
+WEBHOOK: Json = {
+    "operationId": "receive_event",
+    "tags": ["Subscriptions"],
+    "summary": "An event, sent to the URL of a subscription",
+    "description": "A CloudEvent, signed as Standard Webhooks 1.0 has it; its types: /schema/asyncapi.json.",
+    "parameters": [
+        {"name": name, "in": "header", "required": True, "schema": {"type": "string"}}
+        for name in ("webhook-id", "webhook-timestamp", "webhook-signature")
+    ],
+    "requestBody": {
+        "required": True,
+        "content": {"application/cloudevents+json": {"schema": {"type": "object"}}},
+    },
+    "responses": {
+        "2XX": {"description": "Taken."},
+        "410": {"description": "Gone: the subscription is disabled."},
+        "default": {"description": "Not taken: it is sent again; Retry-After is obeyed."},
+    },
+    "security": [],
+}
+"""What we send, in the words of OpenAPI."""
 
 
 def operations(app: Litestar) -> Iterator[tuple[HTTPRoute, HTTPRouteHandler, Operation]]:

@@ -1,8 +1,10 @@
-"""Webhooks of a real `kasal up` that is killed and started again while it delivers."""
+"""Webhooks and streams of a real `kasal up`, also when it is killed while it delivers."""
 
 from __future__ import annotations
 
 import asyncio
+import json
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ import httpx
 import pytest
 
 from tests.interfaces.endpoint import Endpoint, listening
-from tests.processes.stack import BLOG, Up
+from tests.processes.stack import BLOG, Up, clean_environment
 from tests.waiting import eventually
 
 EXECUTIONS = 3
@@ -51,6 +53,22 @@ async def test_a_killed_delivery_goes_on_and_leaves_nothing_out(tmp_path: Path, 
         each.verify(secret)
     for execution_id in ids:
         assert versions(endpoint, execution_id) == list(range(1, len(versions(endpoint, execution_id)) + 1))
+
+
+async def test_the_command_line_follows_events(tmp_path: Path) -> None:
+    running = await up(tmp_path / "d", runners=0)
+    command = (sys.executable, "-m", "interfaces.cli", "events", "follow", "--after", "0", "--count", "3")
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *(*command, "--type", "workflow.created"),
+            stdout=asyncio.subprocess.PIPE,
+            env=clean_environment(KASAL_DATA_DIR=str(tmp_path / "d")),
+        )
+        output, _ = await asyncio.wait_for(process.communicate(), 60)
+    finally:
+        await asyncio.to_thread(running.end)
+    found = [json.loads(line) for line in output.splitlines()]
+    assert [event["type"] for event in found] == ["io.kasal.workflow.created"] * 3
 
 
 def ended(endpoint: Endpoint) -> set[str]:

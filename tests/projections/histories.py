@@ -20,6 +20,7 @@ from domain.execution.past import past_of
 from domain.message import Aggregate, Metadata, Recorded, tag_of
 from domain.registry import AnyCommand, event_of
 from domain.schedule import SCHEDULE
+from domain.subscription import SUBSCRIPTION
 from domain.workflow import WORKFLOW, ArchiveWorkflow, CreateWorkflow, PlantWorkflow, ReviseWorkflow
 from tests.projections.runners import MODELS, Runner
 
@@ -84,7 +85,9 @@ class History:
 
 
 def aggregate_of(command: AnyCommand) -> Aggregate[Any, Any, Any]:
-    return next(a for a in (CATALOG, WORKFLOW, EXECUTION, SCHEDULE) if isinstance(command, a.commands))
+    return next(
+        a for a in (CATALOG, WORKFLOW, EXECUTION, SCHEDULE, SUBSCRIPTION) if isinstance(command, a.commands)
+    )
 
 
 def definition(name: str = "Blog production", *, steps: bool = False, max_attempts: int = 3) -> Definition:
