@@ -11,9 +11,13 @@ from domain.execution import (
     ExecutionAdmitted,
     ExecutionCancelled,
     ExecutionHeld,
+    ExecutionRetried,
+    ExecutionTimedOut,
     RequestExecution,
     RescheduleStep,
+    RetryExecution,
     StepScheduled,
+    StepStarted,
 )
 from tests.domain.examples import blog
 from tests.domain.spec import Spec
@@ -71,3 +75,16 @@ def test_slots_are_shared_by_workflow_and_key() -> None:
     assert same.slots_id == first.slots_id
     assert other_key.key == '{"a":2,"b":1} dry'
     assert len({each.slots_id for each in (first, other_key, other_workflow, inline)}) == 4
+
+
+def test_a_retried_execution_asks_for_a_slot_again_before_anything_of_it_begins() -> None:
+    event, sentence = held(blog(concurrency=Concurrency(limit=3)))
+    failed = sentence.given(
+        ExecutionAdmitted(),
+        StepScheduled(step="crew", turn=1),
+        StepStarted(step="crew", turn=1, delivery=1, attempt=1, runner="r1"),
+        ExecutionTimedOut(timeout_s=1),
+    )
+    failed.when(RetryExecution(execution_id="x")).then(ExecutionRetried(), event)
+    again = StepScheduled(step="crew", turn=2)
+    failed.given(ExecutionRetried(), event).when(admit).then(ExecutionAdmitted(), again)
