@@ -33,6 +33,7 @@ class TaskRow:
 
     name: str
     agent: str
+    step: str = ""
     state: str = "running"
     model_calls: int = 0
     tool_calls: int = 0
@@ -79,7 +80,7 @@ class Picture:
                 return f"requested: {self.name}"
             case "execution.step_started":
                 self.status, self.runner = "RUNNING", data["runner"]
-                self.tasks.clear()
+                self.tasks = {name: row for name, row in self.tasks.items() if row.step != data["step"]}
                 return f"step {data['step']} on {data['runner']}, attempt {data['attempt']}"
             case "execution.step_suspended":
                 self.status = "WAITING"
@@ -90,8 +91,12 @@ class Picture:
                 return f"{self.status.lower()} by {tag}"
             case _ if tag in TERMINAL:
                 return self._end(tag, data)
-            case _ if tag.startswith("execution.task_"):
+            case "execution.task_started" | "execution.task_completed" | "execution.task_failed":
                 return self._task(tag, data)
+            case "execution.task_reused":
+                name = data["task"]
+                self.tasks[name] = TaskRow(name, "", data["step"], "done", now=self.now)
+                return f"task {name} taken over as done"
             case _ if tag.startswith(("execution.model_call_", "execution.tool_call_")):
                 return self._call(tag, data)
         return ""
@@ -108,9 +113,9 @@ class Picture:
     def _task(self, tag: str, data: dict[str, Any]) -> str:
         name = data["task"]
         if tag == "execution.task_started":
-            self.tasks[name] = TaskRow(name, data["agent"], now=self.now)
+            self.tasks[name] = TaskRow(name, data["agent"], data["step"], now=self.now)
             return f"task {name} begun by {data['agent']}"
-        row = self.tasks[name]
+        row = self.tasks.setdefault(name, TaskRow(name, "", data["step"], now=self.now))
         row.state = "done" if tag == "execution.task_completed" else "failed"
         row.duration_ms, self.speaking = data["duration_ms"], ""
         return f"task {name} {row.state} after {row.seconds:.1f} s"

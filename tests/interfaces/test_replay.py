@@ -7,10 +7,14 @@ from collections.abc import Iterator
 from typing import Any
 
 import click
+import msgspec
 import pytest
 from rich.console import Console
 
+from interfaces.live import Picture
 from interfaces.operations.replay import limited, paced, place, played, replay, stepped
+from projections.projection import timestamp
+from tests.projections.histories import history_of
 
 STORY: list[dict[str, Any]] = [
     {
@@ -23,7 +27,7 @@ STORY: list[dict[str, Any]] = [
         [
             ("00.000000", "requested", {"name": "Tea"}),
             ("00.500000", "step_started", {"step": "crew", "runner": "r1", "attempt": 1}),
-            ("01.500000", "task_started", {"task": "write", "agent": "writer"}),
+            ("01.500000", "task_started", {"step": "crew", "task": "write", "agent": "writer"}),
             (
                 "02.000000",
                 "model_call_started",
@@ -46,7 +50,7 @@ STORY: list[dict[str, Any]] = [
                     "response": {"text": "Boil [water]", "size_bytes": 12, "digest": "e" * 64},
                 },
             ),
-            ("51.000000", "task_completed", {"task": "write", "duration_ms": 49_500}),
+            ("51.000000", "task_completed", {"step": "crew", "task": "write", "duration_ms": 49_500}),
             ("51.500000", "completed", {"output": {"text": "Boil it"}}),
         ],
         1,
@@ -99,6 +103,46 @@ def test_what_is_played_ends_as_it_ended_in_the_time_that_it_took(is_terminal: b
     assert picture.tasks["write"].seconds == 49.5
     console.print(picture.draw())
     assert "51.5 s" in out.getvalue()
+
+
+def test_any_history_can_be_played() -> None:
+    """Steps beside one another, tasks that were taken over, retries: whatever a log can hold."""
+    streams: dict[str, list[dict[str, Any]]] = {}
+    for recorded in history_of(7, executions=12).events:
+        data = msgspec.json.decode(recorded.body)
+        entry = {"version": recorded.version, "at": timestamp(recorded.metadata.at), "type": recorded.tag}
+        streams.setdefault(recorded.stream, []).append(entry | {"data": data})
+    ended = 0
+    for stream, entries in streams.items():
+        if stream.startswith("execution-"):
+            picture = played(Console(file=io.StringIO(), width=120), iter(entries), live=False)
+            assert picture.events == len(entries)
+            picture.draw()
+            ended += picture.status in ("COMPLETED", "FAILED", "CANCELLED")
+    assert ended
+
+
+def test_steps_beside_one_another_and_tasks_that_were_taken_over_are_shown() -> None:
+    picture = Picture()
+    for kind, data in (
+        ("task_reused", {"step": "a", "task": "old", "output": {"text": "x"}}),
+        ("step_started", {"step": "b", "runner": "r", "attempt": 1}),
+        ("task_started", {"step": "b", "task": "one", "agent": "w"}),
+        ("step_started", {"step": "c", "runner": "r", "attempt": 1}),
+        ("task_reviewed", {"step": "b", "task": "one", "verdict": "ok"}),
+        ("task_completed", {"step": "b", "task": "one", "duration_ms": 5}),
+        ("task_completed", {"step": "c", "task": "unseen", "duration_ms": 5}),
+    ):
+        picture.add({"type": f"io.kasal.execution.{kind}", "data": data})
+    assert {name: row.state for name, row in picture.tasks.items()} == {
+        "old": "done",
+        "one": "done",
+        "unseen": "done",
+    }
+    picture.add(
+        {"type": "io.kasal.execution.step_started", "data": {"step": "b", "runner": "r", "attempt": 2}}
+    )
+    assert set(picture.tasks) == {"old", "unseen"}
 
 
 def test_lines_tell_version_time_and_event() -> None:
