@@ -26,7 +26,7 @@ from rich.panel import Panel
 from domain.errors import Unavailable
 from infrastructure.settings import Settings, load_settings, variable
 from infrastructure.wiring import blog_production
-from interfaces.client import ApiError, Kasal, Token
+from interfaces.client import Kasal, KasalClientError, Token
 from interfaces.live import Screen
 
 START_TIMEOUT_S = 60
@@ -119,7 +119,7 @@ def start(kasal: Kasal, model: str, inputs: dict[str, str]) -> str:
     try:
         workflow = kasal.create_workflow(document, key=f"demo-{digest}")
         return kasal.start(workflow.id, inputs).id
-    except ApiError as error:
+    except KasalClientError as error:
         raise click.ClickException(str(error)) from error
 
 

@@ -8,8 +8,7 @@ import click
 import msgspec
 
 from infrastructure.settings import load_settings
-from interfaces.client import Kasal
-from interfaces.client.errors import ApiError
+from interfaces.client import Kasal, KasalClientError
 from interfaces.event_catalogue import page
 from interfaces.operations.demo import running_url
 
@@ -50,5 +49,5 @@ def follow(
                 sys.stdout.flush()
                 if number == count:
                     return
-        except ApiError as error:
+        except KasalClientError as error:
             raise click.ClickException(str(error)) from error
