@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from application.ports import Assignment
+from domain.definition import Json
 from domain.execution import Execution, TaskOutput
 from domain.execution.results import earlier_context
 
@@ -21,14 +22,24 @@ def assignment_of(execution_id: str, step: str, execution: Execution) -> Assignm
         execution_id=execution_id,
         step=step,
         attempt=execution.steps[step].attempt,
-        definition=execution.definition,
-        inputs=request.inputs,
+        definition=execution.definition.as_assigned(step),
+        inputs=inputs_of(execution, step),
         models=request.models,
         default_model=request.default_model,
         outputs=context_outputs(execution, step),
         remarks=execution.remarks.get(step, ()),
         **of_fork(execution, step),
     )
+
+
+def inputs_of(execution: Execution, step: str) -> dict[str, Json]:
+    """The execution's, and for an item of a map the item and its place."""
+    inputs = execution.request.inputs if execution.request else {}
+    number = execution.definition.item_of(step)
+    if number is None:
+        return inputs
+    item = execution.maps[execution.definition.base_of(step)].items[number]
+    return {**inputs, "item": item, "item_index": number}
 
 
 def of_fork(execution: Execution, step: str) -> dict[str, Any]:

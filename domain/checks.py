@@ -13,7 +13,7 @@ from domain.catalog import Catalog
 from domain.crew_checks import guardrail_faults, process_faults, unknown_model
 from domain.definition import PLACEHOLDER, Definition, Task
 from domain.errors import Fault
-from domain.flow_checks import flow_faults, gives_output, pointer, unknown
+from domain.flow_checks import ITEM_INPUTS, flow_faults, gives_output, pointer, unknown
 
 
 def definition_faults(definition: Definition, catalog: Catalog) -> tuple[Fault, ...]:
@@ -75,10 +75,19 @@ def crew_faults(definition: Definition) -> Iterator[Fault]:
                 earlier = (
                     other in order[:index] if step_of.get(other) == name else step_of.get(other) in before
                 )
-                if other in step_of and not earlier:
+                if is_elsewhere_mapped(definition, other, name):
+                    at = pointer("tasks", task, "context", place)
+                    yield Fault(at, f"{other!r} is worked on for each item; expected {step_of[other]!r}")
+                elif other in step_of and not earlier:
                     at = pointer("tasks", task, "context", place)
                     yield Fault(at, f"task {other!r} does not come before {task!r}; expected an earlier task")
         yield from async_faults([(task, definition.tasks[task]) for task in order])
+
+
+def is_elsewhere_mapped(definition: Definition, task: str, step: str) -> bool:
+    """Whether another step works the task for each item of a list."""
+    mapping = [name for name, node in definition.steps.items() if node.map and task in node.map.tasks]
+    return mapping not in ([], [step])
 
 
 def step_outputs(definition: Definition) -> tuple[str, ...]:
@@ -106,10 +115,14 @@ def async_faults(order: list[tuple[str, Task]]) -> Iterator[Fault]:
 
 
 def placeholder_faults(definition: Definition) -> Iterator[Fault]:
+    mapped = [task for step in definition.steps.values() if step.map for task in step.map.tasks]
+    of_items = {
+        pointer("tasks", task, field) for task in mapped for field in ("description", "expected_output")
+    }
     for at, text in prompts(definition):
         for name in dict.fromkeys(PLACEHOLDER.findall(text)):
-            if name not in definition.inputs:
-                known = ", ".join(sorted(definition.inputs)) or "no input is declared"
+            if name not in (inputs := (*definition.inputs, *(ITEM_INPUTS if at in of_items else ()))):
+                known = ", ".join(sorted(inputs)) or "no input is declared"
                 yield Fault(at, f"placeholder {{{name}}} has no input; expected one of: {known}")
 
 

@@ -12,7 +12,7 @@ import msgspec
 
 from domain.limits import Budget
 from domain.retries import Retry
-from domain.steps import Approval, Crew, Delay, Join, Route, Router, Signal, Step
+from domain.steps import Approval, Crew, Delay, Join, Map, Route, Router, Signal, Step
 from domain.terms import (
     PLACEHOLDER,
     CallsPerMinute,
@@ -25,6 +25,9 @@ from domain.terms import (
     Title,
     UnknownOutcome,
 )
+
+ITEM = "--"
+"""Between a step or task of a map and the number of an item."""
 
 SINGLE_STEP = "crew"
 """The name of the step of a document that gives no steps."""
@@ -179,9 +182,31 @@ class Definition(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
         return {task: name for name in self.graph for task in self.tasks_of(name)}
 
     def tasks_of(self, step: str) -> tuple[str, ...]:
-        """The tasks that a runner works on in a step; () for a step that no runner sees."""
-        crew = self.graph[step].crew
-        return crew.tasks if crew else ()
+        """The tasks that a runner works on in a step; () for a step that no runner sees.
+
+        Of an item of a map (`enrich--3`) with the item's number behind (`look_up--3`).
+        """
+        node, number = self.graph[self.base_of(step)], self.item_of(step)
+        tasks = node.crew.tasks if node.crew else node.map.tasks if node.map else ()
+        return tasks if number is None else tuple(f"{task}{ITEM}{number}" for task in tasks)
+
+    def base_of(self, step: str) -> str:
+        """The step as the document has it: `enrich` of `enrich--3`."""
+        return step if step in self.graph else step.rpartition(ITEM)[0]
+
+    def item_of(self, step: str) -> int | None:
+        """3 of `enrich--3`; None of a step that is no item of a map."""
+        return None if step in self.graph else int(step.rpartition(ITEM)[2])
+
+    def as_assigned(self, step: str) -> Definition:
+        """The document as a runner of the step sees it: an item of a map is a step with tasks of its own."""
+        number = self.item_of(step)
+        if number is None:
+            return self
+        own = self.tasks_of(self.base_of(step))
+        tasks = {f"{name}{ITEM}{number}": numbered(self.tasks[name], own, number) for name in own}
+        node = Step(crew=Crew(tasks=tuple(tasks)))
+        return msgspec.structs.replace(self, tasks=tasks, steps={step: node})
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -198,6 +223,14 @@ class Definition(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
         return self.agents[task.agent].tools
 
 
+def numbered(task: Task, own: tuple[str, ...], number: int) -> Task:
+    """A task of an item, whose context is the tasks of the same item."""
+    if task.context is None:
+        return task
+    context = tuple(f"{name}{ITEM}{number}" if name in own else name for name in task.context)
+    return msgspec.structs.replace(task, context=context)
+
+
 def execution_name(definition: Definition) -> str:
     """A name for a run: the workflow and the roles that work on it, at most 100 characters, always the same.
 
@@ -211,6 +244,7 @@ def execution_name(definition: Definition) -> str:
 
 
 __all__ = [
+    "ITEM",
     "PLACEHOLDER",
     "SINGLE_STEP",
     "Agent",
@@ -223,6 +257,7 @@ __all__ = [
     "Json",
     "JsonSchema",
     "Limits",
+    "Map",
     "ModelName",
     "Name",
     "Route",

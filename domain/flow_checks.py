@@ -10,16 +10,20 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from domain import graph
 from domain.catalog import Catalog
-from domain.conditions import Type, check, object_of, parse, type_of_schema
+from domain.conditions import ANY, Type, check, list_of, object_of, parse, type_of_schema
 from domain.conditions.syntax import RESERVED
 from domain.conditions.types import BOOL, TEXT
 from domain.definition import Definition
 from domain.errors import ConditionError, Fault
-from domain.steps import KINDS, Approval, Delay, Join, Router, Signal, Step
+from domain.steps import KINDS, Approval, Delay, Join, Map, Router, Signal, Step
 
 ROOTS = ("inputs", "steps")
 """Names of an expression that are no step's: a step called so is reached as `steps.inputs`."""
 
+
+MAX_MAPPED_NAME = 56
+ITEM_INPUTS = ("item", "item_index")
+"""What a map adds to the inputs of its tasks."""
 
 ANSWER = object_of({"decision": Type("text", values=("approved", "rejected")), "by": TEXT, "comment": TEXT})
 """What conditions see of an approval."""
@@ -42,6 +46,8 @@ def flow_faults(definition: Definition, catalog: Catalog) -> Iterator[Fault]:
             yield from router_faults(definition, catalog, name, step.router)
         if step.approval is not None:
             yield from approval_faults(definition, name, step.approval)
+        if step.map is not None:
+            yield from map_faults(definition, catalog, name, step.map)
         if step.wait is not None:
             yield from delay_faults(definition, catalog, name, step.wait)
         if step.signal is not None:
@@ -73,7 +79,8 @@ def placing_faults(definition: Definition) -> Iterator[Fault]:
     seen: dict[str, str] = {}
     for name in definition.steps:
         for index, task in enumerate(definition.tasks_of(name)):
-            where = pointer("steps", name, "crew", "tasks", index)
+            kind = "map" if definition.steps[name].map else "crew"
+            where = pointer("steps", name, kind, "tasks", index)
             if task not in definition.tasks:
                 yield unknown("task", task, definition.tasks, where)
             elif task in seen:
@@ -112,6 +119,24 @@ def approval_faults(definition: Definition, name: str, approval: Approval) -> It
             yield unknown("step", shown, definition.steps, where)
         elif shown not in before or not gives_output(definition.steps[shown]):
             yield Fault(where, f"step {shown!r} gives no output before {name!r}; expected an earlier step")
+
+
+def map_faults(definition: Definition, catalog: Catalog, name: str, mapped: Map) -> Iterator[Fault]:
+    at = ("steps", name, "map")
+    names = names_before(definition, catalog, name)
+    yield from condition_faults(mapped.over, names, pointer(*at, "over"), list_of(ANY))
+    for index, task in enumerate(mapped.tasks):
+        known = definition.tasks.get(task)
+        if known is not None and known.agent is None:
+            yield Fault(pointer("tasks", task, "agent"), "is missing; a map has no manager who could choose")
+        if len(task) > MAX_MAPPED_NAME:
+            most = f"expected at most {MAX_MAPPED_NAME} characters: items have a number behind"
+            yield Fault(pointer(*at, "tasks", index), most)
+    if len(name) > MAX_MAPPED_NAME:
+        yield Fault(pointer("steps", name), f"expected a name of at most {MAX_MAPPED_NAME} characters")
+    for taken in ITEM_INPUTS:
+        if taken in definition.inputs:
+            yield Fault(pointer("inputs", taken), f"stands for an item of {name!r}; expected another name")
 
 
 def delay_faults(definition: Definition, catalog: Catalog, name: str, delay: Delay) -> Iterator[Fault]:
@@ -161,7 +186,7 @@ def is_plain(step: str) -> bool:
 
 def gives_output(step: Step) -> bool:
     """Whether the step's output can be shown, and be the context of a task."""
-    return step.crew is not None or step.signal is not None
+    return step.crew is not None or step.signal is not None or step.map is not None
 
 
 def has_value(step: Step) -> bool:
@@ -178,9 +203,10 @@ def type_of_step(definition: Definition, catalog: Catalog, name: str) -> Type:
         return schema_type(definition, catalog, step.signal.payload_schema)
     tasks = definition.tasks_of(name)
     task = definition.tasks.get(tasks[-1]) if tasks else None
-    if task is None or task.output_schema is None:
-        return object_of({"text": TEXT})
-    return schema_type(definition, catalog, task.output_schema)
+    schema = task.output_schema if task else None
+    if step.map is not None:
+        return list_of(schema_type(definition, catalog, schema) if schema else TEXT)
+    return schema_type(definition, catalog, schema) if schema else object_of({"text": TEXT})
 
 
 def schema_type(definition: Definition, catalog: Catalog, schema: str | None) -> Type:

@@ -84,6 +84,20 @@ class Approval(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     on_timeout: Literal["reject", "fail"] = "reject"
 
 
+class Map(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """The same tasks over every item of a list, side by side; the step's output is the list of their outputs.
+
+    over          an expression that gives the list, 10,000 items and 128 KiB at most
+    tasks         of one item's crew, in this order; `{item}` in their texts is the item, `{item_index}` its
+                  place, from 0
+    max_parallel  how many items are worked on at once
+    """
+
+    over: Condition
+    tasks: Annotated[tuple[Name, ...], msgspec.Meta(min_length=1, max_length=100)]
+    max_parallel: Annotated[int, msgspec.Meta(ge=1, le=100)] = 10
+
+
 class Delay(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """Nothing happens for a while.
 
@@ -123,6 +137,7 @@ class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
     approval: Approval | None = None
     signal: Signal | None = None
     wait: Delay | None = None
+    map: Map | None = None
     after: tuple[Name, ...] | Join = ()
 
     @property

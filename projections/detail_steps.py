@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import msgspec
 
+from domain.definition import ITEM
 from domain.execution import (
     ApprovalRejected,
+    MapStarted,
     RouteChosen,
     StepCompleted,
     StepFailed,
@@ -22,6 +24,7 @@ from domain.execution import (
 from projections.projection import Fact, later, tags
 
 STEP_EVENTS = tags(
+    MapStarted,
     StepResolved,
     ApprovalRejected,
     StepScheduled,
@@ -33,6 +36,15 @@ STEP_EVENTS = tags(
     StepCompleted,
     StepFailed,
 )
+
+
+class Items(msgspec.Struct):
+    """Of a map: how many items it has, how far they are, and how often one has failed."""
+
+    total: int
+    begun: int = 0
+    done: int = 0
+    failures: int = 0
 
 
 class StepRow(msgspec.Struct):
@@ -54,10 +66,19 @@ class StepRow(msgspec.Struct):
     ended_at: str | None = None
     error: str | None = None
     route: str | None = None
+    items: Items | None = None
 
 
 def change_step(steps: list[StepRow], fact: Fact) -> None:
+    name = getattr(fact.event, "step", "")
+    if all(known.step != name for known in steps):
+        change_item(step_of(steps, name), fact)
+        return
     match fact.event:
+        case MapStarted() as event:
+            step = step_of(steps, event.step)
+            step.status, step.started_at = "running", fact.at
+            step.items = step.items or Items(total=len(event.items))
         case StepScheduled() as event:
             step = step_of(steps, event.step)
             step.status, step.turn, step.scheduled_at = "scheduled", event.turn, fact.at
@@ -100,7 +121,7 @@ def rejected(steps: list[StepRow], event: ApprovalRejected, fact: Fact) -> None:
 
 def pause_steps(steps: list[StepRow], fact: Fact) -> None:
     for step in steps:
-        if step.status == "running":
+        if step.status == "running" and step.items is None:
             step.status, step.scheduled_at = "scheduled", fact.at
 
 
@@ -120,5 +141,20 @@ def send_steps_back(steps: list[StepRow]) -> None:
             step.status, step.ended_at, step.error = "pending", None, None
 
 
+def change_item(row: StepRow, fact: Fact) -> None:
+    """An item of a map is counted."""
+    if row.items is None:
+        return
+    match fact.event:
+        case StepScheduled(turn=1):
+            row.items.begun += 1
+        case StepCompleted():
+            row.items.done += 1
+        case StepFailed(failure=failure):
+            row.items.failures, row.error = row.items.failures + 1, failure.message
+
+
 def step_of(steps: list[StepRow], name: str) -> StepRow:
-    return next(step for step in steps if step.step == name)
+    """The row of a step; of an item of a map, that of the map."""
+    whole = next((step for step in steps if step.step == name), None)
+    return whole or next(step for step in steps if step.step == name.rpartition(ITEM)[0])

@@ -92,6 +92,16 @@ class StepResolved(Event, frozen=True, tag="execution.step_resolved"):
     approval: str | None = None
 
 
+class MapStarted(Event, frozen=True, tag="execution.map_started"):
+    """The list of a map is pinned; its items are scheduled as steps of their own (`enrich--0`, ...).
+
+    items  () too when a map goes on that was begun before, after its execution was retried
+    """
+
+    step: str
+    items: tuple[Json, ...] = ()
+
+
 def digest_of(message: str, shown: dict[str, TaskOutput]) -> str:
     """Of a message and the whole outputs that it is about, by task."""
     text = msgspec.json.encode({"message": message, "outputs": shown}, order="deterministic")

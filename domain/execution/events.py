@@ -12,6 +12,7 @@ from domain.execution.approvals import (
     ApprovalGiven,
     ApprovalRejected,
     ApprovalRequested,
+    MapStarted,
     SignalReceived,
     StepResolved,
 )
@@ -249,6 +250,7 @@ ExecutionEvents: TypeAlias = (
     | ApprovalRejected
     | SignalReceived
     | StepResolved
+    | MapStarted
     | StepStarted
     | Progress
     | BudgetRaised

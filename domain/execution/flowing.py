@@ -8,17 +8,21 @@ from __future__ import annotations
 
 from typing import TypeAlias, assert_never
 
+import msgspec
 from msgspec.structs import replace
 
+from domain.definition import ITEM
 from domain.execution.approvals import (
     ApprovalGiven,
     ApprovalRejected,
     ApprovalRequested,
+    MapStarted,
     SignalReceived,
     StepResolved,
 )
 from domain.execution.events import RouteChosen, StepSkipped
-from domain.execution.shape import ApprovalState, Execution, StepState, StepStatus
+from domain.execution.shape import ApprovalState, Execution, MapState, StepState, StepStatus
+from domain.execution.values import TaskOutput
 
 FlowEvents: TypeAlias = (
     StepSkipped
@@ -28,6 +32,7 @@ FlowEvents: TypeAlias = (
     | ApprovalRejected
     | SignalReceived
     | StepResolved
+    | MapStarted
 )
 
 
@@ -48,6 +53,9 @@ def flowed(state: Execution, event: FlowEvents) -> Execution:
             return replace(state, signals={**state.signals, name: kept})
         case StepResolved():
             return resolved(state, event)
+        case MapStarted(step=step, items=items):
+            state = settled(state, step, StepStatus.WAITING)
+            return replace(state, maps={**state.maps, step: state.maps.get(step) or MapState(items)})
         case _:
             assert_never(event)
 
@@ -94,6 +102,8 @@ def resolved(state: Execution, event: StepResolved) -> Execution:
     state = settled(state, event.step, StepStatus.COMPLETED)
     if event.output is not None:
         state = replace(state, outputs={**state.outputs, event.step: event.output})
+    if event.step in state.maps:
+        state = gathered(state, event.step)
     if event.signal is not None:
         left = {**state.signals, event.signal: state.signals[event.signal][1:]}
         state = replace(state, signals=left)
@@ -101,3 +111,34 @@ def resolved(state: Execution, event: StepResolved) -> Execution:
         known = replace(state.approvals[event.approval], decision="approved")
         state = replace(state, approvals={**state.approvals, event.approval: known})
     return state
+
+
+def map_of(state: Execution, step: str) -> str | None:
+    """The map that a step is an item of."""
+    base = step.rpartition(ITEM)[0]
+    return base if base in state.maps and step != base else None
+
+
+def item_begun(state: Execution, base: str) -> Execution:
+    known = state.maps[base]
+    return replace(state, maps={**state.maps, base: replace(known, begun=known.begun + 1)})
+
+
+def item_done(state: Execution, base: str, step: str) -> Execution:
+    """It is no step any more: what it gave is an output."""
+    known = state.maps[base]
+    steps = {name: other for name, other in state.steps.items() if name != step}
+    return replace(state, steps=steps, maps={**state.maps, base: replace(known, done=known.done + 1)})
+
+
+def gathered(state: Execution, step: str) -> Execution:
+    """The items' outputs become the map's: a list of instances, or texts."""
+    tasks = state.definition.tasks_of(step)
+    count, outputs = len(state.maps[step].items), dict(state.outputs)
+    last = [outputs[f"{tasks[-1]}{ITEM}{number}"] for number in range(count)]
+    for number in range(count):
+        for task in tasks:
+            outputs.pop(f"{task}{ITEM}{number}", None)
+    values = [output.text if output.structured is None else output.structured for output in last]
+    outputs[step] = TaskOutput(msgspec.json.encode(values).decode(), values)
+    return replace(state, outputs=outputs)

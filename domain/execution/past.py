@@ -47,7 +47,8 @@ class Past:
     def steps(self) -> tuple[str, ...]:
         """That had completed; what is not a runner's work follows from them once more."""
         done = (name for name, step in self.state.steps.items() if step.status is StepStatus.COMPLETED)
-        return tuple(name for name in done if self.state.definition.tasks_of(name))
+        document = self.state.definition.graph
+        return tuple(name for name in done if name in document and document[name].crew is not None)
 
     def call(self, call: str) -> CallReused | None:
         """The newest outcome of a call."""

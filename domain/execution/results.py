@@ -6,11 +6,15 @@ fields.
 
 from __future__ import annotations
 
+import msgspec
+
 from domain import graph
 from domain.definition import Definition
 from domain.execution.state import Execution, StepStatus
 from domain.execution.values import TaskOutput
 from domain.terms import Json
+
+MAX_WHOLE_BYTES = 160 * 1024
 
 
 def output_of(state: Execution, step: str) -> TaskOutput | None:
@@ -23,8 +27,8 @@ def output_task(state: Execution, step: str) -> str | None:
     """The name in `outputs` of what a step gave: its last task, or the step itself; None as above."""
     if (known := state.steps.get(step)) is None or known.status is not StepStatus.COMPLETED:
         return None
-    tasks = state.definition.tasks_of(step)
-    name = tasks[-1] if tasks else step
+    crew = state.definition.graph[step].crew
+    name = crew.tasks[-1] if crew else step
     return name if name in state.outputs else None
 
 
@@ -32,20 +36,29 @@ def whole_output(state: Execution) -> TaskOutput:
     """Of the last step, in the document's order, that gave one and that no other such step comes after."""
     outputs = {step: output for step in state.definition.graph if (output := output_of(state, step))}
     last = graph.last_of(state.definition.links, outputs)
-    return outputs[last] if last is not None else TaskOutput("")
+    return bounded(outputs[last]) if last is not None else TaskOutput("")
+
+
+def bounded(output: TaskOutput) -> TaskOutput:
+    """As an event has room for it; a map's list may not have it, and stands in the events of its items."""
+    if len(msgspec.json.encode(output)) <= MAX_WHOLE_BYTES:
+        return output
+    text = output.text.encode()[: MAX_WHOLE_BYTES // 4].decode(errors="ignore")
+    return msgspec.structs.replace(output, text=text, structured=None)
 
 
 def value_of(state: Execution, step: str) -> Json:
     """A step as conditions see it; `{}` when it was skipped.
 
-    A crew: the instance of its schema, else `{text}`. A signal: its payload. An approval: `{decision, ...}`.
+    A crew: the instance of its schema, else `{text}`. A map: the list of these, texts as they are. A signal:
+    its payload. An approval: `{decision, ...}`.
     """
     if state.definition.graph[step].approval is not None:
         return answer_of(state, step)
     output = output_of(state, step)
     if output is None:
         return {}
-    if not state.definition.tasks_of(step):
+    if state.definition.graph[step].crew is None:
         return output.structured
     return {"text": output.text} if output.structured is None else output.structured
 
@@ -59,13 +72,13 @@ def answer_of(state: Execution, step: str) -> Json:
 def names_of(state: Execution) -> dict[str, Json]:
     """What conditions can speak of: the inputs, and every settled step."""
     inputs = state.request.inputs if state.request else {}
-    steps = {step: value_of(state, step) for step in state.steps}
+    steps = {step: value_of(state, step) for step in state.definition.graph if step in state.steps}
     return {**steps, "inputs": inputs, "steps": steps}
 
 
 def earlier_context(definition: Definition, step: str) -> set[str]:
     """The tasks of earlier steps whose outputs the step's tasks are to see."""
-    own = definition.tasks_of(step)
+    own = definition.tasks_of(definition.base_of(step))
     return {name for task in own for name in definition.tasks[task].context or ()} - set(own)
 
 

@@ -111,6 +111,14 @@ class ApprovalState(msgspec.Struct, frozen=True):
     answer: dict[str, Json] = {}
 
 
+class MapState(msgspec.Struct, frozen=True):
+    """begun, done: how many items were scheduled, and are through."""
+
+    items: tuple[Json, ...]
+    begun: int = 0
+    done: int = 0
+
+
 class Execution(msgspec.Struct, frozen=True):
     """request: None before the execution is requested.
 
@@ -118,6 +126,7 @@ class Execution(msgspec.Struct, frozen=True):
     approvals  by their ids
     signals    by name, those that no step has taken yet, oldest first
     remarks    by step, what was said when its result was sent back
+    maps       by step, those that have begun; items that are through are no steps any more
     is_held    it waits for a slot of its concurrency key, and nothing of it begins
     raised     the budget, in place of the document's; raised_per_day: that of the day
     """
@@ -129,6 +138,7 @@ class Execution(msgspec.Struct, frozen=True):
     approvals: dict[str, ApprovalState] = {}
     signals: dict[str, tuple[Json, ...]] = {}
     remarks: dict[str, tuple[str, ...]] = {}
+    maps: dict[str, MapState] = {}
     is_held: bool = False
     account: Account = Account()
     raised: Budget | None = None

@@ -41,7 +41,7 @@ from domain.execution.events import (
     TaskReused,
     TaskStarted,
 )
-from domain.execution.flowing import FlowEvents, flowed
+from domain.execution.flowing import FlowEvents, flowed, item_begun, item_done, map_of
 from domain.execution.shape import ApprovalState, Execution, Lease, Status, StepState, StepStatus
 from domain.message import Event
 
@@ -75,8 +75,8 @@ def evolve(state: Execution, event: ExecutionEvents) -> Execution:
         case StepScheduled() | StepStarted() | StepSuspended() | StepReleased():
             return moved(state, event)
         case StepCompleted():
-            settled = replace(state, account=booked(state.account, event))
-            return at_rest(recorded(settled, event.step, StepStatus.COMPLETED))
+            booking = replace(state, account=booked(state.account, event))
+            return at_rest(completed(booking, event.step))
         case StepFailed():
             return at_rest(failed(replace(state, account=booked(state.account, event)), event.step))
         case ExecutionRequested():
@@ -113,6 +113,8 @@ def moved(state: Execution, event: StepScheduled | StepStarted | StepSuspended |
     match event:
         case StepScheduled():
             status = state.status if state.status in (Status.RUNNING, Status.PAUSED) else Status.PENDING
+            if event.turn == 1 and (base := map_of(state, event.step)) is not None:
+                state = item_begun(state, base)
             return with_step(replace(state, status=status), event.step, scheduled(before, event))
         case StepStarted():
             return with_step(replace(state, status=Status.RUNNING), event.step, started(before, event))
@@ -161,6 +163,12 @@ def let_go(step: StepState, status: StepStatus) -> StepState:
     if step.status is not StepStatus.RUNNING:
         return step
     return replace(step, status=status, draining=step.lease, begun=0)
+
+
+def completed(state: Execution, step: str) -> Execution:
+    state = recorded(state, step, StepStatus.COMPLETED)
+    base = map_of(state, step)
+    return item_done(state, base, step) if base is not None else state
 
 
 def recorded(state: Execution, name: str, status: StepStatus | None = None) -> Execution:

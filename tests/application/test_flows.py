@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import msgspec
 import pytest
 
 from application.ports import Assignment, Reporter
+from domain.definition import Definition, Map, Step, Task
 from domain.execution import (
     ExecutionCompleted,
     RouteChosen,
@@ -15,12 +17,14 @@ from domain.execution import (
     StepCompleted,
     StepScheduled,
     StepSkipped,
+    StepStarted,
     TaskCompleted,
     TaskOutput,
 )
 from domain.message import tag_of
 from domain.registry import event_of
 from tests.application.house import House, PlainEngine
+from tests.domain.examples import WRITER
 from tests.domain.flows import crew, flow, router
 from tests.waiting import eventually
 
@@ -113,3 +117,58 @@ async def test_a_step_gets_the_context_that_was_there_and_no_more() -> None:
         if isinstance(event := event_of(recorded), StepScheduled) and event.step == "log"
     ]
     assert scheduled.without == ("answer",)
+
+
+async def test_a_thousand_items_are_worked_on_side_by_side_and_cost_the_same_each() -> None:
+    """The last hundred may take at most three times as long as the first: they would take ten times if each
+    cost grew with those before it. Best of what is measured, as the machine is shared."""
+    house = House()
+    many = Map(over="inputs.names", tasks=("greet",), max_parallel=20)
+    definition = Definition(
+        name="Many",
+        agents={"writer": WRITER},
+        tasks={"greet": Task(description="Greet {item}", expected_output="a greeting", agent="writer")},
+        steps={"each": Step(map=many)},
+        inputs={"names": {"type": "array"}},
+    )
+    await house.start("x", definition, names=[f"n{number}" for number in range(1_000)])
+    runners = [house.runner(f"r{number}", PlainEngine(), concurrency=10).run() for number in (1, 2)]
+    async with house.running(house.dispatcher().run(), *runners):
+        await eventually(lambda: is_ended(house, "x"), 100)
+    events = await house.log.read_stream("execution-x")
+    ends = [each.metadata.at for each in events if each.tag == tag_of(StepCompleted)]
+    assert len(ends) == 1_000
+    state = await house.state("x")
+    assert (state.status, len(state.steps), len(state.outputs)) == (Status.COMPLETED, 1, 1)
+    assert max(len(each.body) for each in events[1:-3]) < 30_000
+    hundreds = [ends[at + 99] - ends[at] for at in range(0, 1_000, 100)]
+    assert min(hundreds[5:]) < 3 * max(hundreds[:5])
+
+
+async def test_an_item_whose_runner_dies_is_worked_on_again_and_no_other() -> None:
+    house = House(lease_s=0.2)
+    hangs = asyncio.Event()
+
+    async def hang(assignment: Assignment, task: str) -> None:
+        if assignment.step == "each--1" and assignment.attempt == 1:
+            hangs.set()
+            await asyncio.Event().wait()
+
+    mapped = Map(over="[1, 2, 3]", tasks=("risk",), max_parallel=3)
+    await house.start("x", flow_with(Step(map=mapped)))
+    dead = house.runner("r1", PlainEngine(hang), heartbeat_s=3600)
+    async with house.running(house.dispatcher().run(), dead.run()):
+        await hangs.wait()
+        async with house.running(house.runner("r2", PlainEngine(hang)).run()):
+            await eventually(lambda: is_ended(house, "x"))
+    started = [
+        (event.step, event.attempt)
+        for recorded in await house.log.read_stream("execution-x")
+        if isinstance(event := event_of(recorded), StepStarted)
+    ]
+    assert sorted(started) == [("each--0", 1), ("each--1", 1), ("each--1", 2), ("each--2", 1)]
+
+
+def flow_with(step: Step) -> Definition:
+    document = flow(risk=crew("risk"))
+    return msgspec.structs.replace(document, steps={"each": step})

@@ -88,13 +88,14 @@ class Run:
         self.events += events
         return list(events)
 
-    def run(self, step: str, **structured: object) -> list[Event]:
+    def run(self, step: str, *, task: str = "", **structured: object) -> list[Event]:
         """Runs a scheduled step to its end; returns what followed from that."""
+        task = task or step
         turn = self.state.steps[step].turn
         self.send(StartStep(execution_id="x", step=step, turn=turn, delivery=1, runner="r"))
         attempt = self.state.steps[step].attempt
-        output = TaskOutput(f"{step} done", structured or None)
-        done = TaskCompleted(step=step, attempt=attempt, task=step, output=output, duration_ms=1)
+        output = TaskOutput(f"{task} done", structured or None)
+        done = TaskCompleted(step=step, attempt=attempt, task=task, output=output, duration_ms=1)
         end = StepCompleted(step=step, attempt=attempt)
         report = RecordProgress(execution_id="x", step=step, attempt=attempt, after=0, entries=(done, end))
         return self.send(report)[2:]

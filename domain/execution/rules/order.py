@@ -18,6 +18,7 @@ from domain.execution.events import (
 from domain.execution.results import missing_context, whole_output
 from domain.execution.rules.asking import ask
 from domain.execution.rules.delaying import delayed
+from domain.execution.rules.mapping import start_map
 from domain.execution.rules.routing import route
 from domain.execution.rules.taking import await_signal, signal_name
 from domain.execution.state import Execution, StepStatus, evolve
@@ -57,6 +58,8 @@ def begin(state: Execution, step: str, routers: Sequence[str]) -> tuple[Executio
         return (route(state, step, node.router),)
     if node.approval is not None:
         return ask(state, step, node.approval)
+    if node.map is not None:
+        return start_map(state, step, node.map)
     if node.wait is not None:
         return (delayed(state, step, node.wait),)
     if (name := signal_name(state.definition, step)) is not None:

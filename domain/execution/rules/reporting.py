@@ -17,9 +17,11 @@ from domain.execution.events import (
     StepFailed,
     StepSuspended,
 )
+from domain.execution.flowing import map_of
 from domain.execution.rules.budgets import budget_failure
 from domain.execution.rules.checks import check_open, known_step
-from domain.execution.rules.order import after_step
+from domain.execution.rules.mapping import after_item
+from domain.execution.rules.order import after_step, is_settled
 from domain.execution.rules.retrying import fail_step
 from domain.execution.rules.suspending import demanded_wait
 from domain.execution.state import Execution, StepState, StepStatus, evolve
@@ -87,11 +89,21 @@ def outcome(state: Execution, entry: Progress) -> tuple[ExecutionEvents, ...]:
     match entry:
         case StepCompleted():
             check_outputs(state, entry.step)
-            return (entry, *after_step(evolve(state, entry)))
+            return (entry, *after_completion(evolve(state, entry), entry.step))
         case StepFailed():
             return fail_step(state, entry)
         case _:
             return (entry,)
+
+
+def after_completion(state: Execution, step: str) -> tuple[ExecutionEvents, ...]:
+    """An item of a map lets the next begin; whole steps let others begin."""
+    if (base := map_of(state, step)) is None:
+        return after_step(state)
+    following = after_item(state, base)
+    for event in following:
+        state = evolve(state, event)
+    return (*following, *(after_step(state) if following and is_settled(state, base) else ()))
 
 
 def check_outputs(state: Execution, step: str) -> None:
@@ -102,5 +114,5 @@ def check_outputs(state: Execution, step: str) -> None:
 
 def refused_beginnings(state: Execution, command: RecordProgress) -> bool:
     """Whether what the report would have begun was refused, though its outcomes were recorded."""
-    step = state.steps[command.step]
-    return command.attempt == step.attempt and step.refused_at == command.after
+    step = state.steps.get(command.step)
+    return step is not None and command.attempt == step.attempt and step.refused_at == command.after

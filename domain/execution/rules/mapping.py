@@ -1,0 +1,75 @@
+"""A map: the same tasks over every item of a list, so many at once.
+
+Used by `order` and `reporting`. An item is a step of its own (`enrich--3`), claimed, fenced and journaled
+like any other; when it is through only its output stays, so that the last item costs what the first did.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from domain.conditions import evaluate, parse
+from domain.definition import ITEM
+from domain.errors import ConditionError
+from domain.execution.approvals import MapStarted, StepResolved
+from domain.execution.events import ExecutionEvents, ExecutionFailed, StepScheduled
+from domain.execution.results import missing_context, names_of
+from domain.execution.rules.routing import failed
+from domain.execution.state import Execution
+from domain.steps import Map
+from domain.terms import Json
+
+MAX_ITEMS = 10_000
+MAX_ITEMS_BYTES = 128 * 1024
+
+
+def start_map(state: Execution, step: str, mapped: Map) -> tuple[ExecutionEvents, ...]:
+    """The list is pinned, and the first items begin; an empty list is through at once."""
+    if step in state.maps:
+        return going_on(state, step)
+    seen: dict[str, Json] = {}
+    try:
+        items = evaluate(parse(mapped.over), names_of(state), seen).value
+    except ConditionError as error:
+        return (failed(step, "condition_failed", f"{mapped.over!r} can not be worked out: {error}", seen),)
+    if (refusal := refused(step, mapped, items, seen)) is not None:
+        return (refusal,)
+    assert isinstance(items, list | tuple)  # noqa: S101 - refused otherwise
+    started = MapStarted(step=step, items=tuple(items))
+    if not items:
+        return (started, StepResolved(step=step))
+    first = range(min(mapped.max_parallel, len(items)))
+    return (started, *(scheduled(state, step, number) for number in first))
+
+
+def going_on(state: Execution, step: str) -> tuple[ExecutionEvents, ...]:
+    """After the execution was retried: items that are through stay, those that were begun begin again."""
+    begun = [item for item in state.steps if item != step and state.definition.base_of(item) == step]
+    again = [
+        StepScheduled(step=item, turn=state.steps[item].turn + 1, without=state.steps[item].without)
+        for item in begun
+    ]
+    return (MapStarted(step=step), *again)
+
+
+def refused(step: str, mapped: Map, items: Json, seen: dict[str, Json]) -> ExecutionFailed | None:
+    if not isinstance(items, list | tuple):
+        return failed(step, "condition_failed", f"{mapped.over!r} gave no list", seen)
+    size = len(msgspec.json.encode(items))
+    if len(items) > MAX_ITEMS or size > MAX_ITEMS_BYTES:
+        most = f"expected at most {MAX_ITEMS} in {MAX_ITEMS_BYTES} bytes"
+        return failed(step, "map_too_large", f"{step!r} has {len(items)} items in {size} bytes; {most}", {})
+    return None
+
+
+def after_item(state: Execution, step: str) -> tuple[ExecutionEvents, ...]:
+    """An item is through: the next begins, or the map is. Costs the same for each."""
+    known = state.maps[step]
+    if known.begun < len(known.items):
+        return (scheduled(state, step, known.begun),)
+    return (StepResolved(step=step),) if known.done == len(known.items) else ()
+
+
+def scheduled(state: Execution, step: str, number: int) -> StepScheduled:
+    item = f"{step}{ITEM}{number}"
+    return StepScheduled(step=item, turn=1, without=missing_context(state, item))

@@ -1,0 +1,141 @@
+"""Flows on a whole installation: the planted ticket triage on each of its ways, waits, schedules.
+
+Real processes, the built-in model; an execution is left waiting while everything is killed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.processes.stack import Up, get, post
+from tests.waiting import eventually
+
+TASK = {"agent": "writer", "description": "Say {word}", "expected_output": "a word"}
+AGENTS = {"writer": {"role": "Writer", "goal": "Write", "backstory": "Plain words"}}
+
+
+@pytest.fixture
+def ups() -> Iterator[list[Up]]:
+    started: list[Up] = []
+    yield started
+    for up in started:
+        up.end()
+
+
+def document(steps: dict[str, Any], **more: object) -> dict[str, Any]:
+    tasks = {name: TASK for step in steps.values() for name in step.get("crew", {}).get("tasks", ())}
+    return {"name": "Flow", "agents": AGENTS, "tasks": tasks, "steps": steps, "inputs": INPUTS, **more}
+
+
+INPUTS = {"word": {"type": "string", "default": "yes"}}
+
+
+def start(client: httpx.Client, ticket: str) -> str:
+    body = {"workflow_id": "ticket-triage", "inputs": {"ticket": ticket}}
+    return str(post(client, "/v1/executions", body)["id"])
+
+
+def settled(client: httpx.Client, execution_id: str) -> dict[str, Any] | None:
+    """The execution once it waits, or has ended."""
+    found = get(client, f"/v1/executions/{execution_id}")
+    return found if found["status"] not in ("PENDING", "RUNNING") else None
+
+
+async def at_rest(client: httpx.Client, execution_id: str, *also: str) -> dict[str, Any]:
+    """The execution once it waits or has ended; `also`: statuses that are no rest either."""
+    found: list[dict[str, Any]] = []
+
+    def is_at_rest() -> bool:
+        execution = settled(client, execution_id)
+        if execution is not None and execution["status"] not in also:
+            found.append(execution)
+        return bool(found)
+
+    await eventually(is_at_rest, 60)
+    return found[0]
+
+
+async def ended(client: httpx.Client, execution_id: str) -> dict[str, Any]:
+    return await at_rest(client, execution_id, "WAITING")
+
+
+def decide(client: httpx.Client, execution_id: str, **body: object) -> None:
+    [approval] = get(client, f"/v1/approvals?status=pending&execution_id={execution_id}")["items"]
+    path = f"/v1/executions/{execution_id}/approvals/{approval['id']}"
+    post(client, path, {"digest": approval["digest"], "comment": "seen", **body})
+
+
+def statuses(execution: dict[str, Any]) -> dict[str, str]:
+    return {step["step"]: step["status"] for step in execution["steps"]}
+
+
+async def test_the_ticket_triage_goes_each_of_its_ways(tmp_path: Path, ups: list[Up]) -> None:
+    ups.append(up := Up(tmp_path / "d"))
+    ids = [start(up.client, f"Ticket {number}: the invoice is wrong") for number in range(8)]
+    found = [await at_rest(up.client, one) for one in ids]
+    alarmed = [one for one in found if one["status"] == "COMPLETED"]
+    waiting = [one for one in found if one["status"] == "WAITING"]
+    assert len(alarmed) + len(waiting) == len(ids)
+    assert alarmed
+    assert len(waiting) >= 3
+    for one in alarmed:
+        assert statuses(one)["alarm"] == "completed"
+        assert statuses(one)["answer"] == "skipped"
+    approved, rejected, again = (one["id"] for one in waiting[:3])
+    decide(up.client, approved, decision="approve")
+    decide(up.client, rejected, decision="reject")
+    decide(up.client, again, decision="retry")
+    done = await ended(up.client, approved)
+    assert (done["status"], statuses(done)["alarm"]) == ("COMPLETED", "skipped")
+    refused = await ended(up.client, rejected)
+    assert (refused["status"], refused["failure"]["code"]) == ("FAILED", "rejected")
+    await eventually(lambda: attempts(up.client, again) == {2}, 60)
+
+
+def attempts(client: httpx.Client, execution_id: str) -> set[int]:
+    """Of the steps before the gate, once the execution is at rest."""
+    steps = (settled(client, execution_id) or {"steps": []})["steps"]
+    return {step["attempt"] for step in steps if step["step"] in ("triage", "risk")}
+
+
+async def test_an_approval_outlives_the_end_of_everything(tmp_path: Path, ups: list[Up]) -> None:
+    steps: dict[str, Any] = {"first": {"crew": {"tasks": ["one"]}}}
+    steps["gate"] = {"approval": {"message": "Go on?"}, "after": ["first"]}
+    steps["second"] = {"crew": {"tasks": ["two"]}, "after": ["gate"]}
+    ups.append(first := Up(tmp_path / "d"))
+    execution_id = str(post(first.client, "/v1/executions", {"definition": document(steps)})["id"])
+    await at_rest(first.client, execution_id)
+    first.kill()
+    ups.append(second := Up(tmp_path / "d"))
+    decide(second.client, execution_id, decision="approve")
+    done = await ended(second.client, execution_id)
+    assert done["status"] == "COMPLETED"
+    assert {step["attempt"] for step in done["steps"] if step["step"] != "gate"} == {1}
+
+
+async def test_times_are_kept_while_everything_is_down(tmp_path: Path, ups: list[Up]) -> None:
+    """A wait step and an approval's timeout ring after a restart; a schedule runs its next slot."""
+    then = {"crew": {"tasks": ["one"]}}
+    wait: dict[str, Any] = {"rest": {"wait": {"for_s": 2}}, "then": {**then, "after": ["rest"]}}
+    asking = {"approval": {"message": "Go on?", "timeout_s": 2}}
+    gate: dict[str, Any] = {"gate": asking, "then": {**then, "after": ["gate"]}}
+    ups.append(first := Up(tmp_path / "d"))
+    client = first.client
+    waits = str(post(client, "/v1/executions", {"definition": document(wait)})["id"])
+    asks = str(post(client, "/v1/executions", {"definition": document(gate)})["id"])
+    nightly = {"name": "Each minute", "workflow_id": "blog-production", "cron": "* * * * *"}
+    made = post(client, "/v1/schedules", {**nightly, "inputs": {"industry": "tea"}, "overlap": "queue"})
+    first.kill()
+    ups.append(second := Up(tmp_path / "d"))
+    assert (await ended(second.client, waits))["status"] == "COMPLETED"
+    assert (await ended(second.client, asks))["failure"]["code"] == "rejected"
+    path = f"/v1/schedules/{made['id']}"
+    await eventually(lambda: get(second.client, path)["runs"] >= 1, 100)
+    run = get(second.client, path)["last_execution_id"]
+    assert run.startswith(made["id"])
+    assert (await ended(second.client, run))["status"] == "COMPLETED"
