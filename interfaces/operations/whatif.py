@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from domain.errors import Invalid, NotFound, Unavailable
+from domain.errors import NotFound, Unavailable
 from infrastructure.settings import load_settings
 from interfaces.operations.talking import api, ask, tell
 
@@ -128,19 +128,13 @@ def follow(client: httpx.Client, asked: Sequence[Asked], timeout_s: float) -> No
             if one.status not in OPEN:
                 left.remove(one)
                 one.failure = (now.get("failure") or {}).get("message")
-                one.diff = compared(client, one)
+                path = f"/v1/executions/{one.execution_id}/diff"
+                compared = {"with": one.what_if_id, "limit": 200, "after": now["position"]}
+                one.diff = ask(client, path, **compared)
         if left and time.monotonic() > deadline:
             raise Unavailable(f"{len(left)} what-ifs had not ended after {timeout_s:g} s; they go on")
         if left:
             time.sleep(POLL_EVERY_S)
-
-
-def compared(client: httpx.Client, one: Asked) -> dict[str, Any]:
-    path = f"/v1/executions/{one.execution_id}/diff"
-    found: dict[str, Any] = ask(client, path, **{"with": one.what_if_id, "limit": 200})
-    if found["right"]["status"] != one.status:
-        raise Invalid(f"the history of {one.what_if_id} is behind; ask again")
-    return found
 
 
 def show(asked: Sequence[Asked]) -> None:
