@@ -67,7 +67,8 @@ async def main(installation: Installation) -> None:
             tasks.create_task(installation.project(follow_log=True))
             tasks.create_task(installation.dispatch(follow_log=True, runners_are_gone=True))
             tasks.create_task(installation.serve_runners())
-            tasks.create_task(installation.deliver_webhooks(is_alone=True))
+            if installation.webhook_secrets() is not None:
+                tasks.create_task(installation.deliver_webhooks(is_alone=True))
             tasks.create_task(serve(installation, listener, follow_log=True))
             if settings.runners:
                 tasks.create_task(keep_runner(settings, nats_url))
