@@ -54,11 +54,23 @@ ENDS: dict[type[Event], Status] = {
 
 
 def evolve(state: Execution, event: ExecutionEvents) -> Execution:
-    match event:
+    match event:  # what comes in every execution first: a class is tried after another
+        case ExecutionRequested():
+            return Execution(Status.PENDING, event)
+        case StepScheduled() | StepStarted() | StepSuspended() | StepReleased():
+            return moved(state, event)
         case ModelCallStarted() | ModelCallCompleted() | ModelCallFailed() | ToolCallStarted():
             return recorded(replace(state, account=booked(state.account, event)), event.step)
         case TaskStarted() | TaskFailed() | ToolCallCompleted() | ToolCallFailed():
             return recorded(state, event.step)
+        case TaskCompleted():
+            outputs = {**state.outputs, event.task: event.output}
+            return recorded(replace(state, outputs=outputs), event.step)
+        case StepCompleted():
+            booking = replace(state, account=booked(state.account, event))
+            return at_rest(completed(booking, event.step))
+        case ExecutionCompleted() | ExecutionFailed() | ExecutionCancelled() | ExecutionTimedOut():
+            return replace(state, status=ENDS[type(event)])
         case BudgetRaised():
             return replace(state, raised=event.budget, raised_per_day=event.per_day or state.raised_per_day)
         case CallReused():
@@ -69,18 +81,8 @@ def evolve(state: Execution, event: ExecutionEvents) -> Execution:
             return with_step(state, event.step, StepState(StepStatus.COMPLETED, turn=0))
         case _ if isinstance(event, FlowEvents):
             return at_rest(flowed(state, event))
-        case TaskCompleted():
-            outputs = {**state.outputs, event.task: event.output}
-            return recorded(replace(state, outputs=outputs), event.step)
-        case StepScheduled() | StepStarted() | StepSuspended() | StepReleased():
-            return moved(state, event)
-        case StepCompleted():
-            booking = replace(state, account=booked(state.account, event))
-            return at_rest(completed(booking, event.step))
         case StepFailed():
             return at_rest(failed(replace(state, account=booked(state.account, event)), event.step))
-        case ExecutionRequested():
-            return Execution(Status.PENDING, event)
         case ExecutionPaused():
             steps = {name: let_go(step, StepStatus.SCHEDULED) for name, step in state.steps.items()}
             return replace(state, status=Status.PAUSED, steps=steps)
@@ -91,8 +93,6 @@ def evolve(state: Execution, event: ExecutionEvents) -> Execution:
             return replace(state, status=Status.PENDING, steps=steps)
         case ExecutionHeld() | ExecutionAdmitted():
             return replace(state, is_held=isinstance(event, ExecutionHeld))
-        case ExecutionCompleted() | ExecutionFailed() | ExecutionCancelled() | ExecutionTimedOut():
-            return replace(state, status=ENDS[type(event)])
         case CallSettled() | TaskReviewed():
             return answered(state, event)
         case _:

@@ -32,14 +32,16 @@ def after_step(state: Execution) -> tuple[ExecutionEvents, ...]:
     if state.is_held:
         return ()
     events: list[ExecutionEvents] = []
-    routers, found = routers_of(state.definition), True
-    while found and state.is_open:
-        found = False
-        for step in state.definition.graph:
+    steps, routers = tuple(state.definition.graph), routers_of(state.definition)
+    is_more_settled = True
+    while is_more_settled and state.is_open:
+        is_more_settled = False
+        for step in steps:
             for event in begin(state, step, routers.get(step, ())):
-                state, found = evolve(state, event), True
+                state = evolve(state, event)
                 events.append(event)
-    if state.is_open and all(is_settled(state, step) for step in state.definition.graph):
+                is_more_settled = is_more_settled or is_settled(state, step)
+    if state.is_open and all(is_settled(state, step) for step in steps):
         events.append(ExecutionCompleted(output=whole_output(state)))
     return tuple(events)
 
