@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from weakref import WeakMethod
 
 IDS_AT_ONCE = 400
 
@@ -34,15 +35,14 @@ class SystemClock:
 
     def __init__(self) -> None:
         self._tails: Iterator[str] = iter(())
-        self._process = 0
+        forget = WeakMethod(self._forget)
+        os.register_at_fork(after_in_child=lambda: (alive := forget()) and alive())
 
     def now(self) -> datetime:
         return datetime.now(UTC)
 
     def new_id(self) -> str:
-        tail = next(self._tails, None)
-        if tail is None or self._process != os.getpid():
-            tail = self._fetch()
+        tail = next(self._tails, None) or self._fetch()
         moment = f"{time.time_ns() // 1_000_000:012x}"
         return f"{moment[:8]}-{moment[8:]}-{tail}"
 
@@ -50,8 +50,12 @@ class SystemClock:
         """What follows the time in an id, for the next ids."""
         fetched = os.urandom(10 * IDS_AT_ONCE).hex()
         first, *rest = (tail_of(fetched[at : at + 20]) for at in range(0, len(fetched), 20))
-        self._process, self._tails = os.getpid(), iter(rest)
+        self._tails = iter(rest)
         return first
+
+    def _forget(self) -> None:
+        """In a forked process: what is left is its parent's."""
+        self._tails = iter(())
 
 
 class FixedClock:
