@@ -28,6 +28,7 @@ from domain.subscription import SUBSCRIPTION, Standing, Subscription, Subscripti
 log = structlog.get_logger()
 
 CHECK_S = 30.0
+STOP_S = 5.0
 PAUSE_S = (0.2, 5.0)
 KIND = "subscription."
 
@@ -147,9 +148,9 @@ class Deliverer:
 
     async def _stop(self, subscription_id: str) -> None:
         _, task = self._couriers.pop(subscription_id, (None, None))
-        if task is not None:
+        while task is not None and not task.done():  # a driver may swallow a cancellation
             task.cancel()
-            await asyncio.wait([task])
+            await asyncio.wait([task], timeout=STOP_S)
 
     async def _stop_all(self) -> None:
         await asyncio.gather(*map(self._stop, list(self._couriers)))

@@ -16,7 +16,7 @@ from standardwebhooks import Webhook
 
 from tests.waiting import eventually
 
-TIMEOUT_S = 20
+TIMEOUT_S = 60
 
 
 @dataclass

@@ -97,7 +97,7 @@ async def test_a_reader_gets_events_as_they_pass(feed: JetStreamFeed, reader: Re
     tags = ["execution.completed" if position % 3 == 0 else "execution.failed" for position in range(20)]
     await feed.publish([an_event(position, tag=tag) for position, tag in enumerate(tags) if position])
     for position in range(3, 20, 3):
-        message = await passing.next_msg(5)
+        message = await passing.next_msg(30)
         assert message.headers is not None
         assert int(message.headers["Kasal-Position"]) == position
 
