@@ -60,6 +60,10 @@ class Services:
         await services.until_ready()
         return services
 
+    def add_runner(self, name: str, *options: str) -> None:
+        self._runners[name] = options
+        self.start(name)
+
     def start(self, name: str) -> None:
         arguments = ("runner", *self._runners[name]) if name in self._runners else (name,)
         settings = {**self._settings, "KASAL_DATA_DIR": str(self.folder / name)}

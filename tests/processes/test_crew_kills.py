@@ -72,7 +72,14 @@ class House:
         self.undisturbed: dict[str, tuple[dict[str, Any], int]] = {}
 
     async def run(
-        self, crew: str, victims: Sequence[str] = (), at: int = 0, *, wipe: bool = False, delay_s: float = 0
+        self,
+        crew: str,
+        victims: Sequence[str] = (),
+        at: int = 0,
+        *,
+        wipe: bool = False,
+        delay_s: float = 0,
+        number: int = signal.SIGKILL,
     ) -> tuple[dict[str, Any], int]:
         """The execution at its end, and how many requests it took. The victims die within request `at`,
         whose answer takes `delay_s` longer."""
@@ -84,7 +91,7 @@ class House:
         def disturbed(request: dict[str, Any]) -> Turn:
             if next(count) == at:
                 for pid in pids:
-                    os.kill(pid, signal.SIGKILL)
+                    os.kill(pid, number)
                 killed.set()
                 return msgspec.structs.replace(answer(request), delay_s=delay_s)
             return answer(request)
@@ -163,3 +170,20 @@ async def test_a_runner_goes_on_when_the_queue_has_lost_its_work_and_gives_it_ag
     found, sent = await house.run("sequential", ("nats",), 2, wipe=True, delay_s=5)
     assert (found["output"], sent) == (whole["output"], requests)
     assert [step["attempt"] for step in found["steps"]] == [1]
+
+
+async def test_a_runner_that_wakes_up_after_its_step_was_taken_over_changes_nothing(house: House) -> None:
+    """Two runners have the same step; the second comes while the first is held still in the middle of it."""
+    whole, requests = await house.whole("sequential")
+    house.services.add_runner("other", "--processes", "1")
+    found, sent = await house.run("sequential", (CHILD,), 2, number=signal.SIGSTOP)
+    assert (found["output"], [step["attempt"] for step in found["steps"]]) == (whole["output"], [2])
+    assert requests <= sent <= requests + MOST_IN_FLIGHT
+    for pid in house.services.children_of("runner"):
+        os.kill(pid, signal.SIGCONT)
+    house.services.processes.pop("other").end()
+    again, _ = await house.run("sequential")
+    assert (again["output"], again["status"]) == (whole["output"], "COMPLETED")
+    later = get(house.services.client, f"/v1/executions/{found['id']}?after={again['position']}")
+    assert later["version"] == found["version"]
+    await assert_all_agree(house.log, house.connection, house.read_db)

@@ -13,7 +13,7 @@ import pytest
 from tests.processes.stack import BLOG, Up, get, post, wait_for_end
 from tests.waiting import eventually
 
-SLOW = {"KASAL_LEASE_S": "600", "KASAL_DEMO_DELAY_S": "0.15"}
+SLOW = {"KASAL_LEASE_S": "600", "KASAL_DEMO_DELAY_S": "0.08"}
 """Whoever waited for the end of a lease would miss every deadline here. A crew takes some seconds."""
 
 ISOLATED: dict[str, Any] = {
