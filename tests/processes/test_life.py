@@ -50,9 +50,14 @@ def definition(**limits: int) -> dict[str, Any]:
     }
 
 
+def start(up: Up, document: object) -> str:
+    """An execution that the read models show."""
+    body = {"definition": document, "inputs": {"what": "tea"}}
+    return str(post(up.client, "/v1/executions", body, Prefer="wait=30")["id"])
+
+
 def speak(up: Up, **limits: int) -> str:
-    body = {"definition": definition(**limits), "inputs": {"what": "tea"}}
-    return str(post(up.client, "/v1/executions", body)["id"])
+    return start(up, definition(**limits))
 
 
 def test_the_time_of_an_execution_ends_though_everything_was_killed_meanwhile(
@@ -60,7 +65,7 @@ def test_the_time_of_an_execution_ends_though_everything_was_killed_meanwhile(
 ) -> None:
     ended.append(first := Up(tmp_path / "d", "--runners", "0"))
     limited, paused = speak(first, timeout_s=3), speak(first, timeout_s=3)
-    free = str(post(first.client, "/v1/executions", BLOG)["id"])
+    free = str(post(first.client, "/v1/executions", BLOG, Prefer="wait=30")["id"])
     post(first.client, f"/v1/executions/{paused}/pause")
     first.kill()
     ended.append(second := Up(tmp_path / "d", "--runners", "0"))
@@ -136,8 +141,7 @@ def test_a_pause_before_another_attempt_outlives_everything(
     model.script(Turn(text="Tea."), Turn(status=401), Turn(text="More tea."))
     document = {**definition(), "retry": {"max_attempts": 2, "initial_s": 3, "on": ["auth"]}}
     ended.append(first := Up(tmp_path / "d", **scripted(model)))
-    started = post(first.client, "/v1/executions", {"definition": document, "inputs": {"what": "tea"}})
-    execution_id = str(started["id"])
+    execution_id = start(first, document)
     wait_until(lambda: "execution.step_failed" in types(first, execution_id))
     first.kill()
     ended.append(second := Up(tmp_path / "d", **scripted(model)))
@@ -168,6 +172,10 @@ def runner_children(up: Up) -> list[int]:
     return found
 
 
+def holder_of(up: Up, execution_id: str) -> object:
+    return get(up.client, f"/v1/executions/{execution_id}")["steps"][0]["runner"]
+
+
 def test_a_frozen_runner_loses_its_step_and_its_late_report_changes_nothing(
     tmp_path: Path, ended: list[Process], model: ModelServer
 ) -> None:
@@ -175,8 +183,8 @@ def test_a_frozen_runner_loses_its_step_and_its_late_report_changes_nothing(
     ended.append(up := Up(tmp_path / "d", "--runners", "2", KASAL_LEASE_S="1", **scripted(model)))
     execution_id = speak(up)
     wait_until(lambda: model.requests)
-    holder = get(up.client, f"/v1/executions/{execution_id}")["steps"][0]["runner"]
-    frozen = int(str(holder).rpartition("-")[2])
+    wait_until(lambda: holder_of(up, execution_id))
+    frozen = int(str(holder_of(up, execution_id)).rpartition("-")[2])
     assert frozen in runner_children(up)
     os.kill(frozen, signal.SIGSTOP)
     try:
@@ -198,9 +206,9 @@ def test_a_cancelled_execution_lets_go_of_its_runner_though_a_tool_hangs(
     ended.append(up := Up(tmp_path / "d", KASAL_CONCURRENCY="1", **scripted(model)))
     document = definition()
     document["agents"]["speaker"]["tools"] = ["text_query"]
-    started = post(up.client, "/v1/executions", {"definition": document, "inputs": {"what": "tea"}})
-    wait_until(lambda: "execution.tool_call_started" in types(up, str(started["id"])))
+    execution_id = start(up, document)
+    wait_until(lambda: "execution.tool_call_started" in types(up, execution_id))
     free = speak(up)
-    post(up.client, f"/v1/executions/{started['id']}/cancel")
+    post(up.client, f"/v1/executions/{execution_id}/cancel")
     assert wait_for(up, free, "COMPLETED")["output"]["text"] == "More tea."
-    assert get(up.client, f"/v1/executions/{started['id']}")["status"] == "CANCELLED"
+    assert get(up.client, f"/v1/executions/{execution_id}")["status"] == "CANCELLED"
