@@ -139,6 +139,7 @@ async def test_a_browser_gets_a_page_that_needs_no_other_host(client: httpx.Asyn
     assert (await client.get("/schema")).headers["content-type"] == "application/json"
 
 
+@pytest.mark.timeout(600)
 async def test_the_server_does_what_the_document_says(stack: Stack) -> None:
     """Every operation, a few dozen requests each, good and bad, made from the document."""
     schema = schemathesis.openapi.from_dict((await stack.client.get("/schema/openapi.json")).json())
