@@ -15,6 +15,7 @@ from application.audit.keeping import Interval
 from application.audit.keeping import keep_checkpoints as keep
 from application.audit.ports import AuditStore, Verifier
 from application.ports import Clock
+from domain.errors import Invalid
 from infrastructure.audit_keys import PublicKeys, SigningKey, key_in, make_key_in
 from infrastructure.settings import Settings
 
@@ -49,9 +50,25 @@ def make_key(settings: Settings) -> None:
 
 
 def public_key(settings: Settings) -> str | None:
-    """The verifier key of this installation, where this process knows it."""
-    key = signing_key(settings)
-    return key.public if key else None
+    """The verifier key of this installation, where this process knows it.
+
+    Raises `Invalid` for a public key that is damaged, or of another private key than the one that is here.
+    """
+    key, given = signing_key(settings), settings.audit_public_key
+    if key is None:
+        return checked(given) if given else None
+    if given not in ("", key.public):
+        raise Invalid(f"KASAL_AUDIT_PUBLIC_KEY: expected {key.public}, that of the private key that is here")
+    return key.public
+
+
+def checked(public: str) -> str:
+    """Raises `Invalid` where the key id is not that of the key."""
+    try:
+        PublicKeys([public])
+    except Invalid as error:
+        raise Invalid(f"KASAL_AUDIT_PUBLIC_KEY: {error}") from error
+    return public
 
 
 def new_key(name: str | None) -> tuple[str, str]:

@@ -19,6 +19,7 @@ from domain.errors import Fault, Invalid
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=86_400)]
 QUEUES = r"^\s*[A-Za-z_][A-Za-z0-9_-]{0,63}\s*(,\s*[A-Za-z_][A-Za-z0-9_-]{0,63}\s*)*$"
 
+PUBLIC_KEY = r"^([^+\s]+\+[0-9a-f]{8}\+[A-Za-z0-9+/]{44})?$"
 AUDIT_KEY = r"^(PRIVATE\+KEY\+[^+\s]+\+[0-9a-f]{8}\+[A-Za-z0-9+/]{44})?$"
 
 
@@ -42,6 +43,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     log_queue           commands that may wait for the log before the API answers 503
     audit_key           private key that signs checkpoints of the log (`kasal audit key --new`); empty: the
                         one that `kasal up` makes in `data_dir`
+    audit_public_key    its public half, for processes that must not have the private one (the API): what
+                        bundles name and `kasal audit` believes
     checkpoint_s        a checkpoint is signed so long after the last, where there is anything new
     checkpoint_events   and at the latest when so many events are new
     seed                plant the seeds at start-up
@@ -72,6 +75,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_streams: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 10_000
     log_queue: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 4_096
     audit_key: Annotated[str, msgspec.Meta(pattern=AUDIT_KEY)] = ""
+    audit_public_key: Annotated[str, msgspec.Meta(pattern=PUBLIC_KEY)] = ""
     checkpoint_s: Seconds = 10
     checkpoint_events: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 4_096
     seed: bool = True

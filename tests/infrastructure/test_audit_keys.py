@@ -14,7 +14,7 @@ from application.audit.notes import body_of, parsed
 from application.audit.ports import Forged
 from domain.errors import Invalid
 from infrastructure.audit_keys import PublicKeys, SigningKey, key_in, make_key_in
-from infrastructure.auditing import signing_key
+from infrastructure.auditing import public_key, signing_key
 from infrastructure.settings import Settings, load_settings, redacted
 
 AT = datetime(2026, 3, 3, 14, 3, tzinfo=UTC)
@@ -113,3 +113,21 @@ def test_the_key_of_the_settings_goes_before_the_one_of_the_folder(tmp_path: Pat
     assert signing_key(Settings(data_dir=tmp_path / "elsewhere")) is None
     with pytest.raises(Invalid, match="KASAL_AUDIT_KEY"):
         load_settings({"KASAL_AUDIT_KEY": "secret"})
+
+
+def test_a_process_without_the_private_key_knows_the_public_one_from_its_setting(tmp_path: Path) -> None:
+    alone = load_settings({"KASAL_AUDIT_PUBLIC_KEY": GO_PUBLIC, "KASAL_DATA_DIR": str(tmp_path)})
+    assert signing_key(alone) is None
+    assert public_key(alone) == GO_PUBLIC
+    assert public_key(Settings(audit_key=GO_PRIVATE, audit_public_key=GO_PUBLIC)) == GO_PUBLIC
+
+
+def test_a_public_key_that_is_damaged_or_of_another_key_is_refused(tmp_path: Path) -> None:
+    damaged = GO_PUBLIC.replace("c74f20a3", "c74f20a4")
+    with pytest.raises(Invalid, match="KASAL_AUDIT_PUBLIC_KEY: expected a public key"):
+        public_key(Settings(data_dir=tmp_path, audit_public_key=damaged))
+    make_key_in(tmp_path)
+    with pytest.raises(Invalid, match=r"KASAL_AUDIT_PUBLIC_KEY: expected .*that of the private key"):
+        public_key(Settings(data_dir=tmp_path, audit_public_key=GO_PUBLIC))
+    with pytest.raises(Invalid, match="KASAL_AUDIT_PUBLIC_KEY"):
+        load_settings({"KASAL_AUDIT_PUBLIC_KEY": GO_PRIVATE})

@@ -102,3 +102,17 @@ def test_no_secret_has_a_default() -> None:
         "KASAL_WEBHOOK_KEY",
     ):
         assert not re.search(rf"\$\{{{name}(:-[^}}]+|)\}}", text)
+
+
+def test_what_a_caller_can_set_reaches_the_processes_that_read_it() -> None:
+    readers = {
+        "KASAL_AUDIT_KEY": {"relay"},
+        "KASAL_AUDIT_PUBLIC_KEY": {"api"},
+        "KASAL_WEBHOOK_KEY": {"api", "webhooks"},
+        "KASAL_WEBHOOK_ALLOW": {"api", "webhooks"},
+        "KASAL_HTTP_ALLOW": {"runner"},
+        "KASAL_HTTP_POST_ALLOW": {"runner"},
+    }
+    for variable, services in readers.items():
+        found = {name for name in KASAL_SERVICES if variable in COMPOSE["services"][name]["environment"]}
+        assert found == services, variable
