@@ -15,12 +15,13 @@ from domain.catalog import ENTRY_TYPES, KINDS, Entry, Kind, RemoveEntry, Schema,
 from domain.errors import Fault, Invalid
 from interfaces.http.answers import Accepted, Answer
 from interfaces.http.bodies import read_value, shape_faults
-from interfaces.http.commanding import answer, command
+from interfaces.http.commanding import answer, canonical, command
 from interfaces.http.examples import ENTRIES
 from interfaces.http.headers import header_fault
 from interfaces.http.operation import (
     BODY_PROBLEMS,
     COMMAND_GIVES,
+    COMMAND_HEADERS,
     COMMAND_PROBLEMS,
     a_list,
     a_resource,
@@ -97,8 +98,8 @@ def set_route(kind: Kind) -> HTTPRouteHandler:
             body=settable(kind),
             examples={SINGULAR[kind]: ENTRIES[kind][1]},
             answer={202: Accepted},
-            problems=(*COMMAND_PROBLEMS, *BODY_PROBLEMS),
-            headers=("Prefer", "traceparent"),
+            problems=(*COMMAND_PROBLEMS, *BODY_PROBLEMS, "key_reused"),
+            headers=COMMAND_HEADERS,
             gives=COMMAND_GIVES,
         ),
     )
@@ -106,7 +107,7 @@ def set_route(kind: Kind) -> HTTPRouteHandler:
         """A seed never overwrites it. Workflows saved before keep what they copied."""
         refuse_condition(request)
         entry = entry_of(kind, given_name(name), await read_value(request))
-        outcome = await command(request, SetEntry(kind=kind, entry=entry))
+        outcome = await command(request, SetEntry(kind=kind, entry=entry), canonical(entry))
         return await answer(request, outcome, projections=PROJECTIONS, entity_id=entry.name)
 
     return set_entry
@@ -121,8 +122,8 @@ def remove_route(kind: Kind) -> HTTPRouteHandler:
             f"Remove one of the {kind}",
             tag=TAG,
             answer={202: Accepted},
-            problems=(*COMMAND_PROBLEMS, "not_found"),
-            headers=("Prefer", "traceparent"),
+            problems=(*COMMAND_PROBLEMS, "not_found", "key_reused"),
+            headers=COMMAND_HEADERS,
             gives=COMMAND_GIVES,
         ),
     )

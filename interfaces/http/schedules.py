@@ -10,7 +10,7 @@ from application.schedules import create_schedule, plan_of_execution, revise_sch
 from domain.errors import Fault, Invalid
 from domain.schedule import DeleteSchedule, Plan
 from interfaces.http.answers import Accepted, Answer
-from interfaces.http.bodies import read_json
+from interfaces.http.bodies import read_json, read_nothing
 from interfaces.http.commanding import answer, canonical, command
 from interfaces.http.identifiers import checked_id
 from interfaces.http.operation import (
@@ -28,7 +28,7 @@ from interfaces.http.request import ApiRequest
 from projections.schedules import NAME, ScheduleRow, get_schedule, list_schedules
 
 TAG = "Schedules"
-COMMANDED = (*COMMAND_PROBLEMS, "not_found", "precondition_failed", "key_reused")
+COMMANDED = (*COMMAND_PROBLEMS, *BODY_PROBLEMS, "not_found", "precondition_failed", "key_reused")
 
 NIGHTLY: dict[str, object] = {
     "name": "Nightly post",
@@ -128,7 +128,7 @@ async def detail(request: ApiRequest, schedule_id: FromPath[str]) -> Answer:
         body=Plan,
         examples={"off": {**NIGHTLY, "enabled": False}},
         answer={202: Accepted},
-        problems=(*COMMANDED, *BODY_PROBLEMS),
+        problems=COMMANDED,
         headers=(*COMMAND_HEADERS, "If-Match"),
         gives=COMMAND_GIVES,
     ),
@@ -157,6 +157,7 @@ async def revise(request: ApiRequest, schedule_id: FromPath[str]) -> Answer:
 )
 async def remove(request: ApiRequest, schedule_id: FromPath[str]) -> Answer:
     """Runs that are under way go on; the history stays in the log."""
+    await read_nothing(request)
     wish = DeleteSchedule(schedule_id=checked_id("schedule", schedule_id))
     outcome = await command(request, wish, stream=wish.stream)
     return await answer(request, outcome, projections=(NAME,))

@@ -51,7 +51,7 @@ DAY_S = 86_400
 MAX_TYPES = 50
 
 Position = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
-ON_ONE = (*COMMAND_PROBLEMS, "not_found", "precondition_failed", "key_reused")
+ON_ONE = (*COMMAND_PROBLEMS, *BODY_PROBLEMS, "not_found", "precondition_failed", "key_reused")
 HEADERS_OF_ONE = (*COMMAND_HEADERS, "If-Match")
 
 EXAMPLE: dict[str, object] = {
@@ -108,7 +108,7 @@ def on_one(name: str, summary: str, body: Any = None, *, answer: Any = Accepted)
         body=body,
         is_body_optional=body is not None,
         answer={202: answer},
-        problems=(*ON_ONE, *BODY_PROBLEMS, "position_gone") if body is not None else ON_ONE,
+        problems=(*ON_ONE, "position_gone") if body is Resume else ON_ONE,
         headers=HEADERS_OF_ONE,
         gives=COMMAND_GIVES,
     )
@@ -156,8 +156,8 @@ async def create(request: ApiRequest) -> Answer:
         body=Revised,
         examples={"ends_of_executions": EXAMPLE},
         answer={202: Accepted},
-        problems=(*ON_ONE, *BODY_PROBLEMS),
-        headers=("Prefer", "If-Match", "traceparent"),
+        problems=ON_ONE,
+        headers=HEADERS_OF_ONE,
         gives=COMMAND_GIVES,
     ),
 )
@@ -182,7 +182,7 @@ async def revise(request: ApiRequest, subscription_id: FromPath[str]) -> Answer:
         tag=TAG,
         answer={202: Accepted},
         problems=ON_ONE,
-        headers=("Prefer", "If-Match", "traceparent"),
+        headers=HEADERS_OF_ONE,
         gives=COMMAND_GIVES,
     ),
 )

@@ -79,8 +79,8 @@ async def create(request: ApiRequest) -> Answer:
         body_types=DOCUMENT_TYPES,
         examples={"blog_production": BLOG},
         answer={202: Accepted, 201: Accepted},
-        problems=(*COMMAND_PROBLEMS, *BODY_PROBLEMS, "not_found", "precondition_failed"),
-        headers=("Prefer", "If-Match", "If-None-Match", "traceparent"),
+        problems=(*COMMAND_PROBLEMS, *BODY_PROBLEMS, "not_found", "precondition_failed", "key_reused"),
+        headers=(*COMMAND_HEADERS, "If-Match", "If-None-Match"),
         gives=COMMAND_GIVES,
     ),
 )
@@ -92,7 +92,8 @@ async def revise(request: ApiRequest, workflow_id: FromPath[str]) -> Answer:
     if (request.header("if-none-match") or "").strip() == "*":
         return await create_as(request, workflow_id, document)
     try:
-        outcome = await command(request, revise_workflow(workflow_id, document), stream=stream)
+        body = canonical(document, ordered=True)
+        outcome = await command(request, revise_workflow(workflow_id, document), body, stream=stream)
     except NotFound:
         if request.header("if-match") is None:
             raise
@@ -103,7 +104,8 @@ async def revise(request: ApiRequest, workflow_id: FromPath[str]) -> Answer:
 
 async def create_as(request: ApiRequest, workflow_id: str, document: object) -> Answer:
     try:
-        outcome = await command(request, create_workflow(workflow_id, document))
+        body = canonical(document, ordered=True)
+        outcome = await command(request, create_workflow(workflow_id, document), body)
     except Rejected:
         raise Refused("precondition_failed", f"workflow {workflow_id!r} exists already") from None
     location = f"/v1/workflows/{workflow_id}"
@@ -117,7 +119,7 @@ async def create_as(request: ApiRequest, workflow_id: str, document: object) -> 
         "Allow no further executions of a workflow",
         tag=TAG,
         answer={202: Accepted},
-        problems=(*COMMAND_PROBLEMS, "not_found", "precondition_failed", "key_reused"),
+        problems=(*COMMAND_PROBLEMS, *BODY_PROBLEMS, "not_found", "precondition_failed", "key_reused"),
         headers=(*COMMAND_HEADERS, "If-Match"),
         gives=COMMAND_GIVES,
     ),

@@ -89,3 +89,21 @@ async def test_a_key_that_is_none_is_refused(stack: Stack, key: str) -> None:
     headers = {"Idempotency-Key": key.encode("latin-1")}
     answer = await stack.client.post("/v1/executions", json=START, headers=headers)  # type: ignore[arg-type]
     assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (400, "/header/Idempotency-Key")
+
+
+async def test_a_revision_is_made_once_and_not_taken_for_another(stack: Stack) -> None:
+    path, headers = f"/v1/workflows/{await stack.workflow()}", {"Idempotency-Key": "revised-1"}
+    first, again, other = [
+        await stack.client.put(path, json={**BLOG, "name": name}, headers=headers)
+        for name in ("Second", "Second", "Third")
+    ]
+    assert (first.status_code, first.json()["version"], again.json()) == (202, 2, first.json())
+    assert (other.status_code, other.json()["code"]) == (422, "key_reused")
+
+
+async def test_an_entry_of_the_catalogue_is_not_taken_for_another(stack: Stack) -> None:
+    path, headers = "/v1/templates/greeting", {"Idempotency-Key": "set-1"}
+    entries = [{"text": "Hello"}, {"text": "Hello"}, {"text": "Goodbye"}]
+    answers = [await stack.client.put(path, json=entry, headers=headers) for entry in entries]
+    assert [each.status_code for each in answers] == [202, 202, 422], answers[0].text
+    assert answers[2].json()["code"] == "key_reused"

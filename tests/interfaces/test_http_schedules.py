@@ -63,3 +63,11 @@ async def test_what_is_wrong_is_named(stack: Stack) -> None:
     ]
     for answer, code, says in answers:
         assert (answer.status_code, says in answer.text) == (code, True), answer.text
+
+
+async def test_a_deletion_takes_no_body(stack: Stack) -> None:
+    path = (await planned(stack)).headers["location"]
+    refused = await stack.client.request("DELETE", path, json={"why": "too often"})
+    assert (refused.status_code, "/why" in refused.text) == (422, True)
+    assert (await stack.client.get(path)).status_code == 200
+    assert (await stack.client.request("DELETE", path, json={})).status_code == 202
