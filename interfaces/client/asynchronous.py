@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from typing import Any, TypeVar
 
 import httpx
@@ -12,6 +12,7 @@ from interfaces.client import calls, tries
 from interfaces.client.calls import Call, Json, quoted
 from interfaces.client.errors import Unreachable, error_of
 from interfaces.client.following import Following
+from interfaces.client.managing import Managing
 from interfaces.client.shapes import Accepted, Event, Execution, Token, document
 
 T = TypeVar("T")
@@ -24,7 +25,7 @@ SILENT_S = 60.0
 """A stream that gives no sign of life for so long (there is one every 15 seconds) is begun again."""
 
 
-class AsyncKasal:
+class AsyncKasal(Managing[Awaitable[Accepted], Awaitable[dict[str, Any]], AsyncIterator[dict[str, Any]]]):
     """A client of one installation. An async context manager."""
 
     def __init__(

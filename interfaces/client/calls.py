@@ -1,7 +1,7 @@
 """Every call of the API as a value: what is sent and how the answer is read. No I/O.
 
-Called by both clients. Its one rule: a POST has an idempotency key, made here when the caller gave none, so
-that it can be sent again.
+Called by both clients. Its one rule: a command has an idempotency key, made here when the caller gave none,
+so that it can be sent again.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def command(
     path: str, body: object = None, *, method: str = "POST", wait_s: int | None = None, key: str | None = None
 ) -> Call[Accepted]:
     """wait_s: answer when the queries have it, or after so long. key: of the caller's choice."""
-    headers = {"Idempotency-Key": key or str(uuid.uuid4())} if method == "POST" else {}
+    headers = {"Idempotency-Key": key or str(uuid.uuid4())}
     if wait_s is not None:
         headers["Prefer"] = f"wait={wait_s}"
     return Call(method=method, path=path, read=shapes.accepted, body=body or {}, headers=headers)
@@ -74,6 +74,11 @@ def execution(execution_id: str, after: int | None) -> Call[Execution]:
 
 def pages(path: str, cursor: str | None, params: Mapping[str, object]) -> Call[Page]:
     return query(path, shapes.page, **{**params, "cursor": cursor})
+
+
+def given(**fields: object) -> dict[str, object]:
+    """A body without what was left out."""
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 def parameters(params: Mapping[str, object]) -> dict[str, str]:

@@ -12,6 +12,7 @@ from interfaces.client import calls, tries
 from interfaces.client.calls import Call, Json, quoted
 from interfaces.client.errors import Unreachable, error_of
 from interfaces.client.following import Following
+from interfaces.client.managing import Managing
 from interfaces.client.shapes import Accepted, Event, Execution, Token, document
 
 T = TypeVar("T")
@@ -24,7 +25,7 @@ SILENT_S = 60.0
 """A stream that gives no sign of life for so long (there is one every 15 seconds) is begun again."""
 
 
-class Kasal:
+class Kasal(Managing[Accepted, dict[str, Any], Iterator[dict[str, Any]]]):
     """A client of one installation. A context manager; not to be shared between threads that close it."""
 
     def __init__(

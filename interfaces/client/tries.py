@@ -18,7 +18,7 @@ BUSY = 503
 
 
 def may_repeat(call: Call[Any]) -> bool:
-    return call.method in ("GET", "PUT", "DELETE") or "Idempotency-Key" in call.headers
+    return call.method == "GET" or "Idempotency-Key" in call.headers
 
 
 def pause_s(number: int, retry_after: str | None) -> float:
