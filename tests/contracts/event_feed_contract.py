@@ -156,11 +156,11 @@ class EventFeedContract:
         await feed.publish(a_page(1, 1))
         batches = feed.follow(0)
         assert await anext(batches) == a_page(1, 1)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             assert list(await anext(batches)) == []
 
     async def test_without_a_feed_a_follower_hears_that_there_is_nothing_new(self, feed: EventFeed) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             assert list(await anext(feed.follow(0))) == []
 
     async def test_a_follower_may_ask_for_some_tags(self, feed: EventFeed) -> None:

@@ -206,16 +206,16 @@ class EventLogContract:
         assert list(await log.read_all(10**30, 100)) == []
 
     async def test_who_waits_is_woken_by_an_append(self, log: EventLog) -> None:
-        waiting = asyncio.ensure_future(log.wait_beyond(0, timeout_s=20))
+        waiting = asyncio.ensure_future(log.wait_beyond(0, timeout_s=90))
         await asyncio.sleep(0)
         await log.append(a_command("order-1"))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await waiting
 
     async def test_nobody_waits_for_what_is_there(self, log: EventLog) -> None:
         await log.append(a_command("order-1"))
-        async with asyncio.timeout(5):
-            await log.wait_beyond(0, timeout_s=20)
+        async with asyncio.timeout(30):
+            await log.wait_beyond(0, timeout_s=90)
 
     async def test_waiting_ends_without_an_event_and_without_an_error(self, log: EventLog) -> None:
         await log.wait_beyond(0, timeout_s=0.05)
@@ -231,10 +231,10 @@ class EventLogContract:
         await log.close()
 
     async def test_who_waits_is_let_go_when_the_log_closes(self, log: EventLog) -> None:
-        waiting = asyncio.ensure_future(log.wait_beyond(0, timeout_s=20))
+        waiting = asyncio.ensure_future(log.wait_beyond(0, timeout_s=90))
         await asyncio.sleep(0)
         await log.close()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await waiting
 
     async def test_a_caller_that_went_away_disturbs_nobody(self, log: EventLog) -> None:

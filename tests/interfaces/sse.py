@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 
-TIMEOUT_S = 15
+TIMEOUT_S = 40
 
 
 @dataclass

@@ -165,7 +165,7 @@ async def running(
         "projector": asyncio.create_task(project(ALL, log, feed, read)),
     }
     try:
-        async with serving(app) as address, httpx.AsyncClient(base_url=address, timeout=20) as client:
+        async with serving(app) as address, httpx.AsyncClient(base_url=address, timeout=60) as client:
             yield Stack(address, client, log, read, commands, feed, tokens, app, loops, audit_store)
             await end_streams(app)
     finally:
@@ -187,7 +187,7 @@ async def serving(app: Any) -> AsyncIterator[str]:
     config = uvicorn.Config(app, port=0, log_level="error", access_log=False, timeout_graceful_shutdown=5)
     server = Server(config)
     task = asyncio.create_task(server.serve())
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not server.started:
             assert not task.done(), "the server did not start"
             await asyncio.sleep(0.01)

@@ -21,7 +21,7 @@ from infrastructure.nats.memory import MemoryFeed
 from tests.interfaces.stack import Stack, running
 from tests.waiting import eventually
 
-TIMEOUT_S = 15
+TIMEOUT_S = 40
 TOKEN = "a-token-of-sixteen-letters"
 
 

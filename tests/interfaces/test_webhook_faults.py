@@ -44,7 +44,7 @@ async def test_the_events_of_an_execution_come_in_order_whatever_fails(
     await subscribe(own_stack, endpoint, wanted={"types": ["execution.*"]})
     workflow_id = await own_stack.workflow()
     ids = [await cancelled(own_stack, workflow_id) for _ in range(5)]
-    await eventually(lambda: len(endpoint.taken) >= 15, 20)
+    await eventually(lambda: len(endpoint.taken) >= 15)
     for execution_id in ids:
         names = [each.name for each in endpoint.taken if each.event["subject"] == execution_id]
         assert names == ["execution.requested", "execution.step_scheduled", "execution.cancelled"]
@@ -91,7 +91,7 @@ async def test_what_is_never_taken_becomes_a_dead_letter_and_can_be_sent_again(
         found: list[dict[str, Any]] = (await own_stack.client.get(path)).json()["items"]
         return found
 
-    (letter,) = await eventually(letters, 20)
+    (letter,) = await eventually(letters)
     assert (letter["attempts"], letter["reason"]) == (5, "answered 400")
     assert {each.event["subject"] for each in endpoint.taken} == set(others)
     endpoint.answer = lambda _: (200, {})
@@ -100,7 +100,7 @@ async def test_what_is_never_taken_becomes_a_dead_letter_and_can_be_sent_again(
     async def are_gone() -> bool:
         return not await letters()
 
-    await eventually(are_gone, 20)
+    await eventually(are_gone)
     assert endpoint.received[-1].position == letter["position"]
     assert (await shown(own_stack, subscribed["id"]))["dead_letters"] == 0
 
@@ -111,7 +111,7 @@ async def test_an_endpoint_that_takes_nothing_is_disabled_and_loses_nothing(
     endpoint.answer = lambda _: (500, {})
     subscribed = await subscribe(own_stack, endpoint, **ENDS)
     ids = [await cancelled(own_stack, await own_stack.workflow())]
-    await eventually(lambda: is_disabled(own_stack, subscribed["id"]), 20)
+    await eventually(lambda: is_disabled(own_stack, subscribed["id"]))
     assert "took nothing" in (await shown(own_stack, subscribed["id"]))["disabled_because"]
     ids.append(await cancelled(own_stack, await own_stack.workflow()))
     endpoint.answer = lambda _: (200, {})
@@ -127,7 +127,7 @@ async def test_gone_is_disabled_at_once(
     endpoint.answer = lambda _: (410, {})
     subscribed = await subscribe(own_stack, endpoint, **ENDS)
     await cancelled(own_stack, await own_stack.workflow())
-    await eventually(lambda: is_disabled(own_stack, subscribed["id"]), 20)
+    await eventually(lambda: is_disabled(own_stack, subscribed["id"]))
     assert len(endpoint.received) == 1
 
 
@@ -215,7 +215,7 @@ async def test_while_the_store_is_away_deliveries_stop_and_then_go_on(
         second = await cancelled(own_stack, workflow_id)
         await asyncio.sleep(0.5)
         store.is_away = False
-        await eventually(lambda: second in {each.event["subject"] for each in endpoint.received}, 20)
+        await eventually(lambda: second in {each.event["subject"] for each in endpoint.received})
     assert {each.event["subject"] for each in endpoint.received} == {first, second}
 
 

@@ -71,9 +71,9 @@ def client_of(process: Process) -> httpx.Client:
 async def test_the_services_run_a_workflow_together(start: Start) -> None:
     assert start("init").popen.wait(60) == 0
     processes = {name: start(name) for name in KASAL_SERVICES if name != "init"}
-    await eventually(lambda: '"url"' in processes["api"].words, 30)
+    await eventually(lambda: '"url"' in processes["api"].words, 90)
     with client_of(processes["api"]) as client:
-        await eventually(lambda: client.get("/readyz").status_code == 200, 30)
+        await eventually(lambda: client.get("/readyz").status_code == 200, 90)
         execution = wait_for_end(client, post(client, "/v1/executions", BLOG, Prefer="wait=20")["id"], 90)
         assert execution["status"] == "COMPLETED"
         assert len(get(client, "/v1/models")["items"]) >= 6

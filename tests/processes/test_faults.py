@@ -51,7 +51,7 @@ async def test_an_api_starts_without_nats(tmp_path: Path, ended: list[Process]) 
     ended.append(init := Process(tmp_path / "init.log", "seed", "--migrate", **settings))
     assert init.popen.wait(60) == 0, init.words
     ended.append(api := Process(tmp_path / "api.log", "api", **settings))
-    await eventually(lambda: '"url"' in api.words, 30)
+    await eventually(lambda: '"url"' in api.words, 90)
     url = api.words.split('"url": "')[1].split('"')[0]
     with httpx.Client(base_url=url, timeout=30) as client:
         assert post(client, "/v1/executions", BLOG)["status"] == "PENDING"
@@ -93,7 +93,7 @@ async def test_without_postgresql_the_answer_is_503_and_afterwards_all_goes_on(
         assert up.client.get("/v1/executions").status_code == 503
         assert up.client.get("/readyz").status_code == 503
         server.start()
-        await eventually(lambda: up.client.get("/readyz").status_code == 200, 30)
+        await eventually(lambda: up.client.get("/readyz").status_code == 200, 90)
         assert wait_for_end(up.client, post(up.client, "/v1/executions", BLOG)["id"])["status"] == "COMPLETED"
         assert up.popen.poll() is None
     finally:

@@ -70,7 +70,7 @@ async def test_what_a_killed_process_held_is_taken_at_once(up: Up) -> None:
     parent = runner_of(up)
     (child,) = children_of(parent)
     os.kill(child, signal.SIGKILL)
-    await eventually(lambda: children_of(parent) - {child}, 20)
+    await eventually(lambda: children_of(parent) - {child}, 60)
     assert wait_for_end(up.client, execution_id)["status"] == "COMPLETED"
     assert attempts_of(up, execution_id) == [1, 2]
     assert runner_of(up) == parent
@@ -88,7 +88,7 @@ async def test_the_crash_of_an_isolated_step_touches_no_other(up: Up) -> None:
         assert attempts_of(up, execution_id) == attempts
     calls = [e["data"]["call"] for e in events_of(up, isolated) if e["type"].endswith("call_completed")]
     assert len(calls) == len(set(calls)) == 2
-    await eventually(lambda: len(children_of(parent)) == 1, 20)
+    await eventually(lambda: len(children_of(parent)) == 1, 60)
 
 
 async def test_an_isolated_step_ends_with_its_execution(up: Up) -> None:
@@ -97,7 +97,7 @@ async def test_an_isolated_step_ends_with_its_execution(up: Up) -> None:
     parent = runner_of(up)
     assert len(children_of(parent)) == 2
     post(up.client, f"/v1/executions/{execution_id}/cancel")
-    await eventually(lambda: len(children_of(parent)) == 1, 20)
+    await eventually(lambda: len(children_of(parent)) == 1, 60)
 
 
 async def test_no_process_outlives_the_parent(up: Up) -> None:
@@ -107,5 +107,5 @@ async def test_no_process_outlives_the_parent(up: Up) -> None:
     children = children_of(parent)
     assert len(children) == 2
     os.kill(parent, signal.SIGKILL)
-    await eventually(lambda: not any(Path(f"/proc/{child}").exists() for child in children), 20)
-    await eventually(lambda: runner_of(up) not in (0, parent), 20)
+    await eventually(lambda: not any(Path(f"/proc/{child}").exists() for child in children), 60)
+    await eventually(lambda: runner_of(up) not in (0, parent), 60)

@@ -43,7 +43,7 @@ async def test_postgresql_restarts_under_a_projector_and_its_readers(
             with pytest.raises(Unavailable):
                 await question
         await asyncio.to_thread(server.start)
-        await wait_for(read_db, ["execution_list", "workflow_list"], len(history.events), 20)
+        await wait_for(read_db, ["execution_list", "workflow_list"], len(history.events), 30)
         assert await stored(read_db, TWO) == expected(TWO, history.events)
 
 
@@ -54,7 +54,7 @@ async def test_a_projector_starts_before_its_database(server: PostgresServer) ->
         with pytest.raises(Unavailable):
             await list_executions(read_db, "default")
         await asyncio.to_thread(server.start)
-        await eventually(lambda: has_caught_up(read_db, len(history.events)), timeout_s=20)
+        await eventually(lambda: has_caught_up(read_db, len(history.events)))
         assert await stored(read_db, TWO) == expected(TWO, history.events)
 
 
@@ -82,7 +82,7 @@ async def test_a_sqlite_file_that_another_process_holds_is_waited_for(
         assert b"meanwhile" not in (await list_executions(read_db, "default")).items_json
         holder.execute("COMMIT")
         holder.close()
-        await wait_for(read_db, ["execution_list"], len(history.events), 10)
+        await wait_for(read_db, ["execution_list"], len(history.events), 30)
         assert await stored(read_db, TWO) == expected(TWO, history.events)
 
 

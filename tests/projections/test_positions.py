@@ -28,7 +28,7 @@ async def test_a_write_is_seen_by_whoever_waits_for_it(read_db: ReadDatabase) ->
         for number in range(5):
             history.handle(request(f"mine{number}", definition()))
             feed.tell()
-            await wait_for(read_db, NAMES, len(history.events), 10)
+            await wait_for(read_db, NAMES, len(history.events), 30)
             page = await list_executions(read_db, "default", limit=1)
             assert f'"mine{number}"'.encode() in page.items_json
 
@@ -36,7 +36,7 @@ async def test_a_write_is_seen_by_whoever_waits_for_it(read_db: ReadDatabase) ->
 async def test_a_write_is_seen_from_another_process_too(read_url: str) -> None:
     history = history_of(1)
     async with opened(read_url) as writing, opened(read_url) as reading:
-        waiting = [asyncio.create_task(wait_for(reading, [n], len(history.events), 10)) for n in NAMES * 20]
+        waiting = [asyncio.create_task(wait_for(reading, [n], len(history.events), 30)) for n in NAMES * 20]
         await asyncio.sleep(0)
         await caught_up(writing, TWO, history)
         await asyncio.gather(*waiting)

@@ -53,9 +53,9 @@ async def test_two_logs_on_one_file_share_it(log: EventLog, url: str) -> None:
 
 async def test_what_another_process_appends_wakes_who_waits(log: EventLog, url: str) -> None:
     other = await open_event_log(url)
-    waiting = asyncio.ensure_future(log.wait_beyond(0, timeout_s=20))
+    waiting = asyncio.ensure_future(log.wait_beyond(0, timeout_s=90))
     await other.append(a_command("order-1"))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await waiting
     await other.close()
 

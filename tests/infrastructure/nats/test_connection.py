@@ -29,7 +29,7 @@ async def test_it_waits_for_a_server_that_is_not_there_yet(own_nats_server: Nats
     await asyncio.sleep(0)
     assert not connecting.done()
     await own_nats_server.start_again()
-    connection = await asyncio.wait_for(connecting, 10)
+    connection = await asyncio.wait_for(connecting, 30)
     assert connection.is_connected
     await connection.close()
 

@@ -79,18 +79,18 @@ async def test_a_server_that_dies_is_started_again_at_the_same_url(own_nats_serv
     keeper = asyncio.create_task(keep_running(own_nats_server))
     os.kill(pid, signal.SIGKILL)
     await eventually(lambda: own_nats_server.pid not in (0, pid))
-    connection = await asyncio.wait_for(connect(url, "test"), 10)
+    connection = await asyncio.wait_for(connect(url, "test"), 30)
     assert own_nats_server.url == url
     await connection.close()
     await own_nats_server.stop()
-    await asyncio.wait_for(keeper, 10)
+    await asyncio.wait_for(keeper, 30)
 
 
 async def test_after_stop_nothing_is_started_again(own_nats_server: NatsServer) -> None:
     keeper = asyncio.create_task(keep_running(own_nats_server))
     pid = own_nats_server.pid
     await own_nats_server.stop()
-    await asyncio.wait_for(keeper, 10)
+    await asyncio.wait_for(keeper, 30)
     assert not is_running(pid)
     await own_nats_server.start_again()
     assert own_nats_server.pid == 0

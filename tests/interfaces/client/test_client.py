@@ -62,7 +62,7 @@ async def test_a_workflow_is_saved_started_followed_and_ended(kasal: AsyncKasal)
     history = [item["type"] async for item in kasal.history(started.id, limit=2)]
     assert len(history) == 3
     assert await kasal.timeline(started.id)
-    assert (await kasal.wait(started.id, timeout_s=10)).status == "CANCELLED"
+    assert (await kasal.wait(started.id, timeout_s=60)).status == "CANCELLED"
 
 
 async def test_the_same_in_a_thread_without_asyncio(stack: Stack) -> None:
@@ -74,7 +74,7 @@ async def test_the_same_in_a_thread_without_asyncio(stack: Stack) -> None:
                 types.append(event.type)
                 if len(types) == 1:
                     kasal.cancel(started.id)
-            return types, kasal.wait(started.id, timeout_s=10).status
+            return types, kasal.wait(started.id, timeout_s=60).status
 
     types, status = await asyncio.to_thread(run)
     assert types == ["execution.requested", "execution.cancelled"]
