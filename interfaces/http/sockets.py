@@ -130,7 +130,7 @@ class Conversation:
             raise ConnectionError
         try:
             return msgspec.json.decode(message.get("text") or message.get("bytes"), type=FirstMessage).token
-        except (msgspec.DecodeError, TypeError):
+        except (ValueError, RecursionError, TypeError):
             raise Unauthenticated('expected {"token": "..."} as the first message') from None
 
     async def _until_gone(self, follower: Follower) -> None:

@@ -173,7 +173,8 @@ async def test_a_wrong_token_opens_nothing(guarded: Stack) -> None:
     with pytest.raises(InvalidStatus) as refused:
         await connect(path, additional_headers={"Authorization": "Bearer wrong"})
     assert refused.value.response.status_code == 401
-    for first in ('{"token": "wrong"}', "{}", "no JSON", '{"token": "x", "more": 1}'):
+    nested, not_utf8 = '{"more": ' + "[" * 50_000, b'{"token": "\xff"}'
+    for first in ('{"token": "wrong"}', "{}", "no JSON", '{"token": "x", "more": 1}', nested, not_utf8):
         async with connect(path) as socket:
             await socket.send(first)
             events, code, reason = await rest(socket)
