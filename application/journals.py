@@ -27,6 +27,7 @@ from domain.execution import (
     ToolCallFailed,
     ToolCallStarted,
 )
+from domain.execution.past import settled_outcome
 from domain.message import Recorded, tag_of
 from domain.registry import event_of
 
@@ -51,9 +52,9 @@ async def past_of_step(log: EventLog, execution_id: str, step: str) -> StepPast:
     """A call's id is the same in every attempt. It stands in the journal twice when the first outcome was a
     tool's failure and the agent asked again. A model call that failed is none: it is sent again."""
     events = await log.read_stream(f"execution-{execution_id}")
-    past = {prior.origin: prior for prior in await past_of(log, events, step)}
+    inherited, begun = await past_of(log, events, step)
+    past = {prior.origin: prior for prior in inherited}
     own: list[Journaled] = []
-    begun: dict[str, ToolCallStarted] = {}
     reviews: list[TaskReviewed] = []
     for recorded in events:
         if outcome := outcome_in(recorded, step):
@@ -66,54 +67,54 @@ async def past_of_step(log: EventLog, execution_id: str, step: str) -> StepPast:
                         own.append(msgspec.structs.replace(prior.outcome, call=reused.call))
                 case ToolCallStarted() as intent if intent.step == step:
                     begun[intent.call] = intent
-                case CallSettled() as settled if settled.call in begun:
-                    own += settled_outcome(begun.pop(settled.call), settled)
+                case CallSettled() as settled if doubted := begun.pop(settled.call, None):
+                    own += filter(None, [settled_outcome(doubted, settled)])
                 case TaskReviewed() as review if review.step == step:
                     reviews.append(review)
     return StepPast((*own, *past.values()), tuple(begun.values()), tuple(reviews))
 
 
-def settled_outcome(intent: ToolCallStarted, settled: CallSettled) -> tuple[ToolCallCompleted, ...]:
-    """The outcome that a person gave; () when the call is to be sent again."""
-    if settled.result is None:
-        return ()
-    return (
-        ToolCallCompleted(
-            step=intent.step,
-            attempt=intent.attempt,
-            call=intent.call,
-            tool=intent.tool,
-            result=settled.result,
-            duration_ms=0,
-            task=intent.task,
-        ),
-    )
-
-
-async def past_of(log: EventLog, events: Sequence[Recorded], step: str) -> list[Prior]:
-    """The outcomes of a step in the executions that one was forked from, the oldest execution first.
+async def past_of(
+    log: EventLog, events: Sequence[Recorded], step: str
+) -> tuple[list[Prior], dict[str, ToolCallStarted]]:
+    """What a step has from the executions that one was forked from, the oldest execution first: the outcomes,
+    and the tool calls that were begun there without one.
 
     Of a what-if those of tools only: its models are asked anew.
     """
-    found: list[Prior] = []
+    generations: list[tuple[str, Sequence[Recorded]]] = []
     edits: dict[Origin, str] = {}
     own = forked_from(events)
     while (fork := forked_from(events)) is not None:
         edits = {edit.origin: edit.result for edit in fork.edits} | edits
         events = await log.read_stream(f"execution-{fork.execution_id}")
-        found[:0] = priors(fork.execution_id, events[: fork.at], step)
+        generations.insert(0, (fork.execution_id, events[: fork.at]))
+    begun: dict[str, ToolCallStarted] = {}
+    found = [prior for generation in generations for prior in priors(*generation, step, begun)]
     if own is not None and own.is_what_if:
         found = [prior for prior in found if not isinstance(prior.outcome, ModelCallCompleted)]
-    return [with_edit(prior, edits.get(prior.origin)) for prior in found]
+    return [with_edit(prior, edits.get(prior.origin)) for prior in found], begun
 
 
 def forked_from(events: Sequence[Recorded]) -> ForkedFrom | None:
     return cast("ExecutionRequested", event_of(events[0])).forked_from if events else None
 
 
-def priors(execution_id: str, events: Iterable[Recorded], step: str) -> Iterator[Prior]:
+def priors(
+    execution_id: str, events: Iterable[Recorded], step: str, begun: dict[str, ToolCallStarted]
+) -> Iterator[Prior]:
+    """The outcomes. Keeps `begun`, the tool calls without one, from execution to execution."""
     for recorded in events:
-        if outcome := outcome_in(recorded, step):
+        outcome = outcome_in(recorded, step)
+        if outcome is not None:
+            begun.pop(outcome.call, None)
+        elif recorded.tag in TOLD:
+            match event_of(recorded):
+                case ToolCallStarted() as intent if intent.step == step:
+                    begun[intent.call] = intent
+                case CallSettled() as settled if doubted := begun.pop(settled.call, None):
+                    outcome = settled_outcome(doubted, settled)
+        if outcome is not None:
             yield Prior(Origin(execution_id, recorded.version, outcome.call), outcome)
 
 

@@ -6,12 +6,19 @@ is made again, a task that was begun is gone through again.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
 
-from domain.execution.calls import CallReused, ModelCallCompleted, ModelCallStarted, ToolCallStarted
+from domain.execution.answers import CallSettled
+from domain.execution.calls import (
+    CallReused,
+    ModelCallCompleted,
+    ModelCallStarted,
+    ToolCallCompleted,
+    ToolCallStarted,
+)
 from domain.execution.events import (
     ExecutionEvents,
     Journaled,
@@ -80,16 +87,41 @@ def past_of(execution_id: str, events: Sequence[ExecutionEvents]) -> Past:
 
 def outcomes(execution_id: str, events: Iterable[ExecutionEvents]) -> Iterator[tuple[int, CallReused]]:
     """The version and outcome of every call whose outcome is known, as a fork takes it over."""
-    agents: dict[str, str | None] = {}
+    begun: dict[str, ModelCallStarted | ToolCallStarted] = {}
     for version, event in enumerate(events, 1):
         match event:
             case ModelCallStarted() | ToolCallStarted():
-                agents[event.call] = event.agent
+                begun[event.call] = event
             case CallReused():
                 yield version, msgspec.structs.replace(event, attempt=0)
-            case _ if isinstance(event, Journaled):
-                origin = Origin(execution_id, version, event.call)
-                yield version, reused(event, origin, agent=agents.get(event.call))
+            case _ if (outcome := outcome_of(event, begun)) is not None:
+                intent, origin = begun.get(outcome.call), Origin(execution_id, version, outcome.call)
+                yield version, reused(outcome, origin, agent=intent.agent if intent else None)
+
+
+def outcome_of(
+    event: ExecutionEvents, begun: Mapping[str, ModelCallStarted | ToolCallStarted]
+) -> Journaled | None:
+    """The outcome that an event tells, as a provider or tool gave it or as a person said."""
+    if isinstance(event, CallSettled):
+        intent = begun.get(event.call)
+        return settled_outcome(intent, event) if isinstance(intent, ToolCallStarted) else None
+    return event if isinstance(event, Journaled) else None
+
+
+def settled_outcome(intent: ToolCallStarted, settled: CallSettled) -> ToolCallCompleted | None:
+    """The outcome that a person gave; None when the call is to be sent again."""
+    if settled.result is None:
+        return None
+    return ToolCallCompleted(
+        step=intent.step,
+        attempt=intent.attempt,
+        call=intent.call,
+        tool=intent.tool,
+        result=settled.result,
+        duration_ms=0,
+        task=intent.task,
+    )
 
 
 def reused(

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
+import pytest
+
 from domain.execution import (
     EXECUTION,
     CallReused,
+    CallSettled,
     Content,
     ExecutionCompleted,
     ExecutionEvents,
@@ -25,6 +30,7 @@ from domain.execution import (
     TaskReused,
     TaskStarted,
     ToolCallFailed,
+    ToolCallStarted,
 )
 from domain.execution.past import past_of
 from tests.domain.examples import blog, diamond
@@ -110,6 +116,20 @@ def test_a_tools_failure_is_an_outcome_too() -> None:
     call = past_of("p", (*BEGUN, failed)).call("t")
     assert call is not None
     assert (call.tool, call.model, call.origin) == ("calculator", None, Origin("p", 11, "t"))
+
+
+@pytest.mark.parametrize(("outcome", "is_known"), [("happened", True), ("did_not_happen", False)])
+def test_what_a_person_said_of_a_call_is_an_outcome_where_it_has_a_result(
+    outcome: Literal["happened", "did_not_happen"], is_known: bool
+) -> None:
+    begun = ToolCallStarted(
+        step="crew", attempt=1, call="t", task="draft", agent="writer", tool="send", arguments=TEXT
+    )
+    settled = CallSettled(step="crew", call="t", outcome=outcome, result=TEXT if is_known else None)
+    call = past_of("p", (*BEGUN, begun, settled)).call("t")
+    assert (call is not None) == is_known
+    if call is not None:
+        assert (call.tool, call.agent, call.origin) == ("send", "writer", Origin("p", 12, "t"))
 
 
 def test_a_fork_of_a_fork_names_the_execution_in_which_a_call_was_made() -> None:

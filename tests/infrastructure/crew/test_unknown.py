@@ -15,9 +15,14 @@ import msgspec
 import pytest
 
 import infrastructure.tools
+from application.forks import fork_execution
+from application.overrides import Overrides
 from domain.catalog import Model, PlantEntry, Tool
 from domain.errors import Rejected
 from domain.execution import (
+    CallReused,
+    CallSettled,
+    CancelExecution,
     Content,
     ExecutionCompleted,
     ExecutionFailed,
@@ -72,12 +77,12 @@ def engine() -> CrewAIEngine:
     return CrewAIEngine(demo_delay_s=0, retry_delay_s=RETRY_DELAY_S)
 
 
-async def events(house: House) -> list[Event]:
-    return [event_of(one) for one in await house.log.read_stream("execution-x")]
+async def events(house: House, of: str = "x") -> list[Event]:
+    return [event_of(one) for one in await house.log.read_stream(f"execution-{of}")]
 
 
-async def step(house: House) -> StepState:
-    return (await house.state("x")).steps["crew"]
+async def step(house: House, of: str = "x") -> StepState:
+    return (await house.state(of)).steps["crew"]
 
 
 async def crashed(house: House, letters: ModuleType, model: ModelServer, *texts: str, **agent: Any) -> None:
@@ -93,26 +98,32 @@ async def crashed(house: House, letters: ModuleType, model: ModelServer, *texts:
         await eventually(lambda: len(letters.EFFECTS) == len(texts), 30)
 
 
-async def waiting(house: House) -> Wait:
+async def waiting(house: House, of: str = "x") -> Wait:
     async def is_waiting() -> bool:
-        return (await house.state("x")).status is Status.WAITING
+        return (await house.state(of)).status is Status.WAITING
 
     await eventually(is_waiting, 30)
-    wait = (await step(house)).wait
+    wait = (await step(house, of)).wait
     assert wait is not None
     return wait
 
 
-async def ended(house: House) -> Event:
+async def ended(house: House, of: str = "x") -> Event:
     async def is_ended() -> bool:
-        return not (await house.state("x")).is_open
+        return not (await house.state(of)).is_open
 
     await eventually(is_ended, 30)
-    return (await events(house))[-1]
+    return (await events(house, of))[-1]
 
 
-async def settle(house: House, call: str, outcome: Any, **rest: Any) -> None:
-    await house.commands.handle(SettleCall(execution_id="x", call=call, outcome=outcome, **rest), ME)
+async def settle(house: House, call: str, outcome: Any, of: str = "x", **rest: Any) -> None:
+    await house.commands.handle(SettleCall(execution_id=of, call=call, outcome=outcome, **rest), ME)
+
+
+async def fork(house: House, at: int | None = None) -> None:
+    """An execution `f` with the past of `x`."""
+    await house.commands.handle(fork_execution("f", "x", Overrides(), tenant="default", at=at), ME)
+    house.executions.append("f")
 
 
 def text(result: str) -> Content:
@@ -146,6 +157,39 @@ async def test_what_did_not_happen_is_sent_again_under_the_same_key(
     assert end.output.text == "Done: ['sent hang']"
     assert len(letters.EFFECTS) == 2
     assert letters.EFFECTS[0] == letters.EFFECTS[1]
+
+
+async def test_a_fork_asks_about_a_call_of_its_past_as_the_other_execution_would(
+    house: House, letters: ModuleType, model: ModelServer
+) -> None:
+    await crashed(house, letters, model, "hang")
+    await house.commands.handle(CancelExecution(execution_id="x"), ME)
+    await fork(house)
+    async with house.running(house.runner("r2", engine()).run()):
+        wait = await waiting(house, "f")
+        assert wait.kind == "unknown_outcome"
+        await settle(house, wait.id, "happened", of="f", result=text("sent by post"))
+        end = await ended(house, "f")
+    assert isinstance(end, ExecutionCompleted)
+    assert end.output.text == "Done: ['sent by post']"
+    assert len(letters.EFFECTS) == 1
+
+
+async def test_a_fork_takes_over_what_a_person_said_has_happened(
+    house: House, letters: ModuleType, model: ModelServer
+) -> None:
+    await crashed(house, letters, model, "hang")
+    async with house.running(house.runner("r2", engine()).run()):
+        await settle(house, (await waiting(house)).id, "happened", result=text("sent by post"))
+        await ended(house)
+        said = [isinstance(event, CallSettled) for event in await events(house)].index(True) + 1
+        await fork(house, at=said)
+        end = await ended(house, "f")
+    assert isinstance(end, ExecutionCompleted)
+    assert end.output.text == "Done: ['sent by post']"
+    reused = [event for event in await events(house, "f") if isinstance(event, CallReused) and event.tool]
+    assert [(event.tool, event.origin.version) for event in reused] == [("send_letter", said)]
+    assert len(letters.EFFECTS) == 1
 
 
 async def test_giving_up_fails_the_execution_with_the_reason(
