@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
-from domain.definition import Limits
+from domain.definition import Concurrency, Limits, Step
 from domain.errors import NotFound, Rejected
 from domain.execution import (
+    AdmitExecution,
     ExecutionCancelled,
     ExecutionCompleted,
     ExecutionFailed,
@@ -14,7 +16,9 @@ from domain.execution import (
     ExecutionRetried,
     ExecutionTimedOut,
     Failure,
+    RecordProgress,
     RetryExecution,
+    StartStep,
     Status,
     StepCompleted,
     StepFailed,
@@ -25,6 +29,7 @@ from domain.execution import (
 from domain.message import Event
 from domain.retries import Retry
 from tests.domain.examples import blog, diamond
+from tests.domain.flows import Run, crew, flow, gate
 from tests.domain.spec import Spec
 from tests.domain.test_execution import all_tasks, begun, claim, completed, done, report, run_step, spec
 
@@ -159,3 +164,29 @@ def test_what_is_under_way_or_has_ended_otherwise_is_not_retried() -> None:
     whole = open_one.given(*all_tasks, done, ExecutionCompleted(output=TaskOutput("EDIT")))
     whole.when(RETRY).then_refused(Rejected, "while completed")
     spec.when(RETRY).then_refused(NotFound, "no execution 'x'")
+
+
+@pytest.mark.parametrize("behind", [{}, {"b": crew("b", ("gate",))}])
+@pytest.mark.parametrize("concurrency", [None, Concurrency(1)])
+def test_what_a_person_refused_is_not_retried_into_a_success(
+    behind: dict[str, Step], concurrency: Concurrency | None
+) -> None:
+    steps = {"a": crew("a"), "gate": gate(("a",)), **behind}
+    run = Run(replace(flow(**steps), concurrency=concurrency))
+    run.send(AdmitExecution(execution_id="x"))
+    run.run("a")
+    run.decide("reject")
+    assert run.state.status is Status.FAILED
+    with pytest.raises(Rejected, match="a person refused"):
+        run.send(RETRY)
+
+
+def test_what_failed_behind_a_rejection_that_leads_somewhere_is_retried() -> None:
+    run = Run(flow(a=crew("a"), gate=gate(("a",), on_reject="sorry"), sorry=crew("sorry")))
+    run.run("a")
+    run.decide("reject")
+    start = StartStep(execution_id="x", step="sorry", turn=1, delivery=1, runner="r")
+    run.send(start)
+    end = StepFailed(step="sorry", attempt=1, failure=slow)
+    run.send(RecordProgress(execution_id="x", step="sorry", attempt=1, after=0, entries=(end,)))
+    assert run.send(RETRY) == [ExecutionRetried(), StepScheduled(step="sorry", turn=2, reason="retried")]

@@ -18,7 +18,7 @@ from domain.execution.events import (
 )
 from domain.execution.rules.placing import go_on
 from domain.execution.rules.suspending import again
-from domain.execution.state import Execution, Status, evolve
+from domain.execution.state import Execution, Status, StepStatus, evolve
 
 RETRIED = (Status.FAILED, Status.TIMED_OUT)
 
@@ -43,10 +43,10 @@ def retry(state: Execution, command: RetryExecution) -> tuple[ExecutionEvents, .
         raise Rejected(
             f"RetryExecution is not allowed while {state.status.lower()}; expected failed or timed_out"
         )
+    if any(step.status is StepStatus.REJECTED and not step.route for step in state.steps.values()):
+        raise Rejected("RetryExecution is not allowed: it failed because a person refused")
     retried = ExecutionRetried(timeout_s=state.definition.limits.timeout_s)
     following = go_on(evolve(state, retried))
-    if not following:
-        raise Rejected("RetryExecution is not allowed: it failed because a person refused")
     return (retried, *(as_before(state, event) for event in following))
 
 
