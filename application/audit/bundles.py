@@ -89,7 +89,7 @@ def verify_bundle(lines: Iterable[bytes], verifier: Verifier) -> BundleVerified:
 def _read_head(line: bytes) -> BundleHead:
     try:
         head = _head(line)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Invalid(f"expected an audit bundle: the first line is none of its heads ({error})") from None
     if head.kasal_bundle != FORMAT:
         raise Invalid(f"the bundle is of format {head.kasal_bundle}; this release reads {FORMAT}")

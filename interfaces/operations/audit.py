@@ -122,7 +122,10 @@ def verify(file: BinaryIO | None, keys: tuple[str, ...], witnesses: tuple[Path, 
     if not keys:
         click.echo(f"believing this installation's own key {believed[0].rsplit('+', 1)[0]}", err=True)
     try:
-        kept = [auditing.verifier(believed).check(path.read_text(encoding="utf-8")) for path in witnesses]
+        kept = [
+            auditing.verifier(believed).check(path.read_text(encoding="utf-8", errors="replace"))
+            for path in witnesses
+        ]
         if file is not None:
             if witnesses:
                 raise click.UsageError("--checkpoint: expected only without FILE")
@@ -171,7 +174,7 @@ def own_key(settings: Settings) -> str:
 def read_key(text: str) -> str:
     """A key, or the key in a file."""
     path = Path(text)
-    return path.read_text(encoding="utf-8").strip() if path.is_file() else text
+    return path.read_text(encoding="utf-8", errors="replace").strip() if path.is_file() else text
 
 
 def pretty(answer: object) -> str:

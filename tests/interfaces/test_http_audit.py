@@ -108,6 +108,7 @@ async def test_whatever_is_changed_in_a_bundle_is_found(stack: Stack) -> None:
         b"",
         b"{}",
         b"nonsense",
+        b'{"stream":"\xff"}',
         b'{"kasal_bundle":2,"stream":"a","events":0,"checkpoint":"","key":""}',
     ):
         with pytest.raises(Invalid):
