@@ -29,6 +29,7 @@ from infrastructure.event_log.rows import (
     encode_metadata,
 )
 from infrastructure.event_log.sqlite_connections import SqliteThreads
+from infrastructure.event_log.sqlite_inline import InlineFlush
 from infrastructure.event_log.sqlite_quick import PREPARE, QuickFlush, Unsuited
 
 NewRow = tuple[str, int, str, bytes, str]
@@ -69,10 +70,14 @@ POISONOUS = (
 
 
 class SqliteWriter:
-    """`appender.Writer` on a thread of its own. head: of the log after the last batch, if that is known."""
+    """`appender.Writer` on a thread of its own, and past it for small batches.
+
+    head: of the log after the last batch, if that is known.
+    """
 
     def __init__(self, path: Path) -> None:
         self._thread = SqliteThreads(path, "event-log-writer", 1, PREPARE)
+        self._inline = InlineFlush(path)
         self._head: int | None = None
 
     async def flush(self, batch: Sequence[Append]) -> Sequence[Outcome]:
@@ -93,7 +98,8 @@ class SqliteWriter:
         if self._head is None:
             return ()
         try:
-            return await self._thread.run(QuickFlush(batch, self._head).store)
+            quick = QuickFlush(batch, self._head)
+            return self._inline.store(quick) or await self._thread.run(quick.store)
         except Unsuited:
             return ()
         except sqlite3.OperationalError as error:
@@ -111,6 +117,7 @@ class SqliteWriter:
         await self._thread.run(store_parts, [part])
 
     async def close(self) -> None:
+        self._inline.close()
         await self._thread.close()
 
 
