@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -24,6 +25,8 @@ from domain.execution import (
     ModelCallStarted,
     RaiseBudget,
     RecordProgress,
+    RetryExecution,
+    Status,
     StepScheduled,
     StepStarted,
     StepSuspended,
@@ -203,6 +206,20 @@ def test_a_budget_is_not_lowered_and_no_limit_is_invented() -> None:
     with pytest.raises(Invalid) as error:
         running(max_tokens=100).when(raise_to(max_tokens=99, budget_usd=1)).decided()
     assert [fault.pointer for fault in error.value.faults] == ["/budget_usd", "/max_tokens"]
+
+
+def test_what_failed_of_its_budget_is_given_more_before_it_is_retried() -> None:
+    sentence = running(max_model_calls=1, on_exceeded="fail").given(asks("1"), answered("1"))
+    ended = sentence.given(*sentence.when(report(asks("2"), after=2)).decided())
+    raised = BudgetRaised(budget=Budget(max_model_calls=2))
+    ended.when(raise_to(max_model_calls=2)).then(raised)
+    retried = ended.given(raised)
+    assert retried.state().status is Status.FAILED
+    again = retried.given(*retried.when(RetryExecution(execution_id="x")).decided())
+    started = StepStarted(step="crew", turn=2, delivery=1, attempt=2, runner="r1")
+    call = msgspec.structs.replace(asks("2"), attempt=2)
+    later = RecordProgress(execution_id="x", step="crew", attempt=2, after=0, entries=(call,))
+    again.given(started).when(later).then(call)
 
 
 def test_the_budget_of_an_ended_execution_stays() -> None:

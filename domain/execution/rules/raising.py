@@ -6,20 +6,23 @@ from domain.errors import Fault, Invalid
 from domain.execution.commands import RaiseBudget
 from domain.execution.events import BudgetRaised, ExecutionEvents
 from domain.execution.rules.checks import check_open
+from domain.execution.rules.retrying import RETRIED
 from domain.execution.rules.suspending import again
 from domain.execution.state import Execution
 from domain.limits import Budget
 
 
 def raise_budget(state: Execution, command: RaiseBudget) -> tuple[ExecutionEvents, ...]:
-    """Without a limit in the command: what waits tries once more."""
-    check_open(state, command)
+    """Without a limit in the command: what waits tries once more. What failed may be retried with more."""
+    if state.status not in RETRIED:
+        check_open(state, command)
     raised = raised_budget(state.budget, command.budget)
     per_day = raised_per_day(state, command)
     waiting = [name for name, step in state.steps.items() if step.wait and step.wait.kind == "budget"]
+    going_on = waiting if state.is_open else []
     is_raised = raised != state.budget or per_day is not None
     events = (BudgetRaised(budget=raised, per_day=per_day),) if is_raised else ()
-    return (*events, *(again(state, name, "its budget was raised") for name in waiting))
+    return (*events, *(again(state, name, "its budget was raised") for name in going_on))
 
 
 def raised_per_day(state: Execution, command: RaiseBudget) -> Budget | None:
