@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import os
 import re
 import secrets
 from collections.abc import Sequence
@@ -23,6 +22,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from application.audit.notes import Checkpoint, Signature, parsed, signed
 from application.audit.ports import Forged
 from domain.errors import Invalid
+from infrastructure.secret_files import write_secret
 
 ED25519 = b"\x01"
 PRIVATE = "PRIVATE+KEY+"
@@ -133,8 +133,6 @@ def make_key_in(folder: Path) -> SigningKey:
     if (key := key_in(folder)) is not None:
         return key
     key = SigningKey.generate()
-    descriptor = os.open(folder / "audit.key", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(f"{key.private}\n")
+    write_secret(folder / "audit.key", f"{key.private}\n")
     (folder / "audit.pub").write_text(f"{key.public}\n", encoding="utf-8")
     return key

@@ -31,7 +31,7 @@ from infrastructure.clock import SystemClock
 from infrastructure.dispatching import dispatch
 from infrastructure.event_log.opening import open_audit_store, open_event_log
 from infrastructure.event_log.schema import migrate, schema_state
-from infrastructure.nats.accounts import READER_URL, kept_secret, write_secret
+from infrastructure.nats.accounts import READER_URL
 from infrastructure.nats.cloudevents import CloudEvent, from_cloudevent, to_cloudevent
 from infrastructure.nats.connection import Connection, connect
 from infrastructure.nats.feed import JetStreamFeed
@@ -42,6 +42,7 @@ from infrastructure.nats.signals import listening
 from infrastructure.nats.subjects import COMMANDS, tokens_subject
 from infrastructure.nats.work import JetStreamWorkQueue
 from infrastructure.running import Engine, Line, load_engine, run_alone, run_steps
+from infrastructure.secret_files import kept_secret, write_secret
 from infrastructure.settings import Settings
 from infrastructure.tools import discover
 from infrastructure.webhooks.delivering import deliver
@@ -136,7 +137,7 @@ class Installation:
 
     async def migrate(self) -> None:
         """Bring the log's tables up to this release."""
-        self.settings.data_dir.mkdir(parents=True, exist_ok=True)
+        self.settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         await asyncio.to_thread(migrate, self.settings.event_log_url)
 
     async def plant(self, seeders: Iterable[str] = ORDER) -> list[Planted]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -13,6 +15,22 @@ from infrastructure.event_log.schema import migrate
 from tests.servers import postgres_database, postgres_server
 
 pytest_plugins = ["tests.nats_servers"]
+
+
+ENDED = pytest.StashKey[int]()
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    session.config.stash[ENDED] = int(exitstatus)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """A process that loaded CrewAI ends as a runner does: at once, whatever its threads still wait for."""
+    if "crewai" in sys.modules and ENDED in config.stash:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(config.stash[ENDED])
 
 
 @pytest.fixture(scope="session")

@@ -9,9 +9,6 @@ server itself write into our subjects.
 from __future__ import annotations
 
 import json
-import os
-import secrets
-from pathlib import Path
 
 READER = "reader"
 READER_URL = "nats-reader.url"
@@ -55,21 +52,3 @@ def accounts_of(user: str, password: str, reader_password: str) -> str:
         reader_password=json.dumps(reader_password),
         stored=STORED_EVENTS,
     )
-
-
-def kept_secret(path: Path) -> str:
-    """The secret in a file that only its owner can read; made when it is not there."""
-    try:
-        return path.read_text(encoding="ascii")
-    except FileNotFoundError:
-        secret = secrets.token_urlsafe(32)
-        write_secret(path, secret)
-        return secret
-
-
-def write_secret(path: Path, text: str) -> None:
-    """A file that only its owner can read, in place of the one that was there."""
-    path.unlink(missing_ok=True)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(text)

@@ -22,7 +22,8 @@ from pathlib import Path
 import structlog
 
 from infrastructure.nats import bound
-from infrastructure.nats.accounts import accounts_of, kept_secret, write_secret
+from infrastructure.nats.accounts import accounts_of
+from infrastructure.secret_files import kept_secret, write_secret
 
 log = structlog.get_logger()
 

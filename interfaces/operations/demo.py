@@ -60,7 +60,7 @@ def stack(settings: Settings, console: Console) -> Iterator[str]:
         console.print(f"Using the stack that runs at {running}", style="dim")
         yield running
         return
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     log_path = settings.data_dir / LOG_NAME
     command = [sys.executable, "-m", "interfaces.cli", "up", "--data", str(settings.data_dir), "--port", "0"]
     with log_path.open("ab") as log:

@@ -53,7 +53,7 @@ def up(data_dir: Path | None, host: str | None, port: int | None, runners: int |
 
 async def main(installation: Installation) -> None:
     settings = installation.settings
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     with sole_owner(settings.data_dir) as note, listen(settings) as listener:
         await installation.migrate()
         auditing.make_key(settings)
