@@ -97,8 +97,10 @@ def post(client: httpx.Client, path: str, body: object = None, **headers: str) -
 
 
 def get(client: httpx.Client, path: str) -> dict[str, Any]:
-    """The JSON answer of a query that must be answered."""
-    response = client.get(path)
+    """The JSON answer of a query that must be answered, once the read models have heard of what it names."""
+    deadline = time.monotonic() + 60
+    while (response := client.get(path)).status_code == 404 and time.monotonic() < deadline:
+        time.sleep(0.02)
     assert response.status_code == 200, response.text
     answer: dict[str, Any] = response.json()
     return answer
