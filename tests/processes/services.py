@@ -18,7 +18,7 @@ import httpx
 from infrastructure.event_log.schema import migrate
 from infrastructure.nats.server import NatsServer, free_port, start_nats_server
 from tests.nats_servers import crash, nats_binary
-from tests.processes.stack import Process
+from tests.processes.stack import Process, reader
 from tests.waiting import eventually
 
 LOOPS = ("api", "relay", "projector", "dispatcher")
@@ -34,7 +34,7 @@ class Services:
         self.nats = nats
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        self.client = httpx.Client(base_url=self.url, timeout=30)
+        self.client = reader(self.url)
         self.processes: dict[str, Process] = {}
         self._runners: dict[str, tuple[str, ...]] = {}
         self._settings = {

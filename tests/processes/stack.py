@@ -69,7 +69,7 @@ class Up(Process):
             data_dir / "up.log", "up", "--data", str(data_dir), "--port", "0", *options, **settings
         )
         self.url = self._wait_for_url()
-        self.client = httpx.Client(base_url=self.url, timeout=30)
+        self.client = reader(self.url)
 
     def _wait_for_url(self) -> str:
         deadline = time.monotonic() + START_TIMEOUT_S
@@ -87,6 +87,23 @@ class Up(Process):
         super().end()
 
 
+def reader(url: str, headers: dict[str, str] | None = None) -> httpx.Client:
+    """A client that asks for nothing older than it was told: each position goes with the next query."""
+    seen = 0
+
+    def tell(request: httpx.Request) -> None:
+        if request.method == "GET" and seen and "after" not in request.url.params:
+            request.headers.setdefault("Kasal-After", str(seen))
+
+    def hear(response: httpx.Response) -> None:
+        nonlocal seen
+        seen = max(seen, int(response.headers.get("Kasal-Position", 0)))
+
+    return httpx.Client(
+        base_url=url, headers=headers, timeout=30, event_hooks={"request": [tell], "response": [hear]}
+    )
+
+
 def post(client: httpx.Client, path: str, body: object = None, **headers: str) -> dict[str, Any]:
     """The JSON answer of a command that must be accepted."""
     names = {name.replace("_", "-"): value for name, value in headers.items()}
@@ -99,7 +116,7 @@ def post(client: httpx.Client, path: str, body: object = None, **headers: str) -
 def get(client: httpx.Client, path: str) -> dict[str, Any]:
     """The JSON answer of a query that must be answered, once the read models have heard of what it names."""
     deadline = time.monotonic() + 60
-    while (response := client.get(path)).status_code == 404 and time.monotonic() < deadline:
+    while (response := client.get(path)).status_code in (404, 503) and time.monotonic() < deadline:
         time.sleep(0.02)
     assert response.status_code == 200, response.text
     answer: dict[str, Any] = response.json()

@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from infrastructure.nats.server import free_port
-from tests.processes.stack import BLOG, Process, get, post, wait_for_end
+from tests.processes.stack import BLOG, Process, get, post, reader, wait_for_end
 from tests.waiting import eventually
 
 ROOT = Path(__file__).parent.parent.parent
@@ -65,7 +65,7 @@ def client_of(process: Process) -> httpx.Client:
     """A client with the token, for the address that the API's log names."""
     found = re.search(r'"url": "([^"]+)"', process.words)
     assert found
-    return httpx.Client(base_url=found[1], headers={"Authorization": f"Bearer {TOKEN}"}, timeout=30)
+    return reader(found[1], {"Authorization": f"Bearer {TOKEN}"})
 
 
 async def test_the_services_run_a_workflow_together(start: Start) -> None:
