@@ -22,7 +22,8 @@ from infrastructure.event_log.deciding import MAX_VERSION, is_storable
 from infrastructure.event_log.head_watch import HeadWatch
 from infrastructure.event_log.postgres_arrays import Texts
 from infrastructure.event_log.postgres_batch import part_columns
-from infrastructure.event_log.postgres_connections import Readers, connect
+from infrastructure.event_log.postgres_connections import CONNECT_TIMEOUT_S, Readers
+from infrastructure.event_log.postgres_wire import Wire
 from infrastructure.event_log.postgres_writer import NEW_PARTS, RECORDS_OF, PostgresWriter
 from infrastructure.event_log.rows import (
     BY_OWNER,
@@ -108,10 +109,13 @@ class PostgresEventLog:
         """Hear of growth in other processes, for as long as the log is open."""
         while True:
             try:
-                async with await connect(self._url) as connection:
-                    await connection.execute("LISTEN kasal_events")
+                wire = await Wire.connect(self._url, lambda payload: self._watch.saw(int(payload)))
+                try:
+                    await wire.execute("LISTEN kasal_events", (), CONNECT_TIMEOUT_S)
                     self._watch.saw(await self.head())
-                    async for notification in connection.notifies():
-                        self._watch.saw(int(notification.payload))
+                    await wire.gone
+                finally:
+                    wire.drop()
             except (psycopg.Error, LogUnavailable):
-                await asyncio.sleep(POLL_EVERY_S)
+                pass
+            await asyncio.sleep(POLL_EVERY_S)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Sequence
+from typing import ClassVar
 
 from psycopg import AsyncConnection, Connection, pq
 from psycopg.adapt import Buffer, Dumper
@@ -20,7 +21,9 @@ _TEXT, _BYTEA, _INT8 = 25, 17, 20
 
 
 class PgArray:
-    """A one-dimensional array without nulls, ready to send."""
+    """A one-dimensional array without nulls, ready to send. oid: of the array's type."""
+
+    oid: ClassVar[int]
 
     __slots__ = ("packed",)
 
@@ -35,6 +38,8 @@ class PgArray:
 class Texts(PgArray):
     """`text[]`"""
 
+    oid = 1009
+
     __slots__ = ()
 
     def __init__(self, items: Sequence[bytes]) -> None:
@@ -44,6 +49,8 @@ class Texts(PgArray):
 class Blobs(PgArray):
     """`bytea[]`"""
 
+    oid = 1001
+
     __slots__ = ()
 
     def __init__(self, items: Sequence[bytes]) -> None:
@@ -52,6 +59,8 @@ class Blobs(PgArray):
 
 class Ints(PgArray):
     """`bigint[]`"""
+
+    oid = 1016
 
     __slots__ = ()
 
@@ -73,15 +82,15 @@ class _ArrayDumper(Dumper):
 
 
 class _TextsDumper(_ArrayDumper):
-    oid = 1009
+    oid = Texts.oid
 
 
 class _BlobsDumper(_ArrayDumper):
-    oid = 1001
+    oid = Blobs.oid
 
 
 class _IntsDumper(_ArrayDumper):
-    oid = 1016
+    oid = Ints.oid
 
 
 def register_arrays(connection: AsyncConnection[object] | Connection[object]) -> None:

@@ -18,7 +18,8 @@ from infrastructure.event_log.appender import FlushFailed, FlushRefused
 from infrastructure.event_log.deciding import Outcome, conflict
 from infrastructure.event_log.postgres_arrays import Ints, PgArray, Texts
 from infrastructure.event_log.postgres_batch import Columns, part_columns
-from infrastructure.event_log.postgres_connections import Connection, connect, hang_up_after, is_gone
+from infrastructure.event_log.postgres_connections import is_gone
+from infrastructure.event_log.postgres_wire import Wire
 from infrastructure.event_log.rows import CONTENT_COLUMNS, RECORDS, command_id, command_record
 
 FLUSH_TIMEOUT_S = 5
@@ -54,7 +55,7 @@ class PostgresWriter:
 
     def __init__(self, url: str) -> None:
         self._url = url
-        self._connection: Connection | None = None
+        self._wire: Wire | None = None
 
     async def flush(self, batch: Sequence[Append]) -> Sequence[Outcome]:
         columns = Columns(batch)
@@ -83,9 +84,9 @@ class PostgresWriter:
         return found
 
     async def close(self) -> None:
-        if self._connection is not None:
-            connection, self._connection = self._connection, None
-            await connection.close()
+        if self._wire is not None:
+            wire, self._wire = self._wire, None
+            await wire.close()
 
     @staticmethod
     def _outcome(
@@ -113,35 +114,36 @@ class PostgresWriter:
         return {record.key: record for record in map(command_record, rows)}
 
     async def _execute(self, query: str, parameters: Sequence[PgArray]) -> list[tuple[object, ...]]:
-        connection = await self._connected()
-        with self._judging(connection), hang_up_after(connection, FLUSH_TIMEOUT_S):
-            cursor = await connection.execute(query.encode(), parameters, binary=True)
-            return await cursor.fetchall()
+        wire = await self._connected()
+        with self._judging(wire):
+            return await wire.execute(query, parameters, FLUSH_TIMEOUT_S)
 
-    async def _connected(self) -> Connection:
-        if self._connection is None:
+    async def _connected(self) -> Wire:
+        if self._wire is not None and self._wire.gone.done():
+            self._drop(self._wire)
+        if self._wire is None:
             try:
-                self._connection = await connect(self._url)
+                self._wire = await Wire.connect(self._url)
             except psycopg.Error as error:
                 raise FlushFailed(error, may_stand=False) from error
-        return self._connection
+        return self._wire
 
     @contextmanager
-    def _judging(self, connection: Connection) -> Iterator[None]:
+    def _judging(self, wire: Wire) -> Iterator[None]:
         """Tell whose fault an error is: the connection's, which is dropped, a command's, or the server's."""
         try:
             yield
         except psycopg.Error as error:
-            if is_gone(connection, error):
-                self._drop(connection)
+            if wire.gone.done() or is_gone(wire.connection, error):
+                self._drop(wire)
                 raise FlushFailed(error, may_stand=True) from error
             if (error.sqlstate or "")[:2] in POISONOUS:
                 raise FlushRefused(Invalid(f"the event log refused the command: {error}")) from error
             raise FlushFailed(error, may_stand=False) from error
 
-    def _drop(self, connection: Connection) -> None:
-        self._connection = None
-        connection.pgconn.finish()
+    def _drop(self, wire: Wire) -> None:
+        self._wire = None
+        wire.drop()
 
 
 def all_appended(batch: Sequence[Append], head: int) -> list[Outcome]:

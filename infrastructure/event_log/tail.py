@@ -6,9 +6,7 @@ what it holds without a hole; for anything else it says nothing, and the databas
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Sequence
-from itertools import islice
 
 from application.ports import Append, Appended
 from domain.message import Recorded
@@ -21,7 +19,7 @@ class Tail:
     """A run of events with consecutive positions; another process's events begin a new run."""
 
     def __init__(self) -> None:
-        self._events: deque[Recorded] = deque()
+        self._events: list[Recorded] = []
         self._size_bytes = 0
 
     def saw(self, append: Append, appended: Appended) -> None:
@@ -42,8 +40,8 @@ class Tail:
             )
             self._events.append(recorded)
             self._size_bytes += len(event.body)
-        while len(self._events) > MAX_EVENTS or self._size_bytes > MAX_BYTES:
-            self._size_bytes -= len(self._events.popleft().body)
+        if len(self._events) > 2 * MAX_EVENTS or self._size_bytes > MAX_BYTES:
+            self._forget()
 
     def after(self, position: int, limit: int) -> Sequence[Recorded]:
         """At most `limit` events right behind the position; () when they are not all here, or not known."""
@@ -52,4 +50,13 @@ class Tail:
         skip = position + 1 - self._events[0].position
         if not 0 <= skip < len(self._events):
             return ()
-        return tuple(islice(self._events, skip, skip + limit))
+        return self._events[skip : skip + limit]
+
+    def _forget(self) -> None:
+        """The older half; more where the rest is large."""
+        gone = max(len(self._events) - MAX_EVENTS, 0)
+        self._size_bytes -= sum(len(event.body) for event in self._events[:gone])
+        while self._size_bytes > MAX_BYTES // 2:
+            self._size_bytes -= len(self._events[gone].body)
+            gone += 1
+        del self._events[:gone]

@@ -49,9 +49,18 @@ def test_a_hole_begins_a_new_run() -> None:
 
 
 def test_it_forgets_the_oldest_beyond_its_bound() -> None:
-    newest = filled(*range(1, tail.MAX_EVENTS + 11))
-    assert positions(newest, 0) == []
-    assert positions(newest, 10, limit=2) == [11, 12]
+    newest = filled(*range(1, 2 * tail.MAX_EVENTS + 2))
+    oldest = tail.MAX_EVENTS + 2
+    assert positions(newest, oldest - 2) == []
+    assert positions(newest, oldest - 1, limit=2) == [oldest, oldest + 1]
+
+
+def test_it_forgets_more_where_events_are_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    size = sum(len(event.body) for event in a_command("order-1").events)
+    monkeypatch.setattr(tail, "MAX_BYTES", 10 * size)
+    newest = filled(*range(1, 12))
+    assert positions(newest, 5) == []
+    assert positions(newest, 6) == [7, 8, 9, 10, 11]
 
 
 def test_a_command_of_several_events_keeps_their_order_and_versions() -> None:
