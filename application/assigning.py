@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 from application.ports import Assignment
-from domain.definition import Json
+from domain.checks import prompts
+from domain.definition import PLACEHOLDER, Json
 from domain.execution import Execution, TaskOutput
 from domain.execution.results import earlier_context
 
@@ -27,19 +28,24 @@ def assignment_of(execution_id: str, step: str, execution: Execution) -> Assignm
         models=request.models,
         default_model=request.default_model,
         outputs=context_outputs(execution, step),
-        remarks=execution.remarks.get(step, ()),
+        remarks=execution.remarks.get(execution.definition.base_of(step), ()),
         **of_fork(execution, step),
     )
 
 
 def inputs_of(execution: Execution, step: str) -> dict[str, Json]:
-    """The execution's, and for an item of a map the item and its place."""
+    """The execution's; for an item of a map those that its texts name, the item and its place.
+
+    Not the others: the list itself is one of them, and would go with each of its items.
+    """
     inputs = execution.request.inputs if execution.request else {}
-    number = execution.definition.item_of(step)
+    definition, number = execution.definition, execution.definition.item_of(step)
     if number is None:
         return inputs
-    item = execution.maps[execution.definition.base_of(step)].items[number]
-    return {**inputs, "item": item, "item_index": number}
+    item = execution.maps[definition.base_of(step)].items[number]
+    named = {name for _, text in prompts(definition.as_assigned(step)) for name in PLACEHOLDER.findall(text)}
+    needed = {name: value for name, value in inputs.items() if name in named}
+    return {**needed, "item": item, "item_index": number}
 
 
 def of_fork(execution: Execution, step: str) -> dict[str, Any]:

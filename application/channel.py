@@ -258,7 +258,8 @@ def state_after(outcome: Outcome) -> Execution:
 
 def granted(command: StartStep, execution: Execution) -> Reply:
     """The assignment of the attempt that the claim began; a refusal when it began none."""
-    step = execution.steps[command.step]
-    if not execution.is_open or step.status is not StepStatus.RUNNING or execution.request is None:
+    step = execution.steps.get(command.step)
+    is_begun = step is not None and step.status is StepStatus.RUNNING
+    if not execution.is_open or not is_begun or execution.request is None:
         return Reply(refused=f"no attempt begins: the execution is {execution.status}", is_over=True)
     return Reply(assignment=assignment_of(command.execution_id, command.step, execution))

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from domain.catalog import Catalog
 from domain.definition import Crew, Definition, Guardrail
 from domain.errors import Fault
-from domain.flow_checks import pointer, unknown
+from domain.flow_checks import crew_place, pointer, unknown
 
 
 def unknown_model(model: str, catalog: Catalog, at: str) -> Fault:
@@ -38,10 +38,10 @@ def guardrail_faults(guardrail: Guardrail, schemas: Iterable[str], task: str) ->
 
 
 def process_faults(definition: Definition, step: str, catalog: Catalog) -> Iterator[Fault]:
-    crew = definition.graph[step].crew
-    if crew is None:
+    node = definition.graph[step]
+    if (crew := node.work) is None:
         return
-    at = ("steps", step, "crew")
+    at = ("steps", step, *crew_place(node))
     yield from planning_faults(crew, catalog, at)
     if crew.process == "hierarchical":
         yield from manager_faults(definition, crew, catalog, at)

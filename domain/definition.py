@@ -186,8 +186,8 @@ class Definition(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
 
         Of an item of a map (`enrich--3`) with the item's number behind (`look_up--3`).
         """
-        node, number = self.graph[self.base_of(step)], self.item_of(step)
-        tasks = node.crew.tasks if node.crew else node.map.tasks if node.map else ()
+        work, number = self.graph[self.base_of(step)].work, self.item_of(step)
+        tasks = work.tasks if work else ()
         return tasks if number is None else tuple(f"{task}{ITEM}{number}" for task in tasks)
 
     def base_of(self, step: str) -> str:
@@ -200,18 +200,18 @@ class Definition(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
 
     def as_assigned(self, step: str) -> Definition:
         """The document as a runner of the step sees it: an item of a map is a step with tasks of its own."""
-        number = self.item_of(step)
-        if number is None:
+        number, work = self.item_of(step), self.graph[self.base_of(step)].work
+        if number is None or work is None:
             return self
-        own = self.tasks_of(self.base_of(step))
+        own = work.tasks
         tasks = {f"{name}{ITEM}{number}": numbered(self.tasks[name], own, number) for name in own}
-        node = Step(crew=Crew(tasks=tuple(tasks)))
+        node = Step(crew=msgspec.structs.replace(work, tasks=tuple(tasks)))
         return msgspec.structs.replace(self, tasks=tasks, steps={step: node})
 
     @property
     def models(self) -> tuple[str, ...]:
         """The model names that agents and crews ask for, each once, in order."""
-        crews = [step.crew for step in self.graph.values() if step.crew]
+        crews = [step.work for step in self.graph.values() if step.work]
         asked = [agent.model for agent in self.agents.values()]
         asked += [model for crew in crews for model in (crew.manager_model, crew.planning_model)]
         return tuple(dict.fromkeys(model for model in asked if model))

@@ -74,13 +74,19 @@ def after_faults(definition: Definition, name: str, step: Step) -> Iterator[Faul
             yield unknown("step", before, definition.steps, pointer(*at, index))
 
 
+def crew_place(step: Step) -> tuple[str, ...]:
+    """Where in a step its crew stands."""
+    if step.map is None:
+        return ("crew",)
+    return ("map",) if step.map.crew is None else ("map", "crew")
+
+
 def placing_faults(definition: Definition) -> Iterator[Fault]:
     """Every task is part of exactly one step."""
     seen: dict[str, str] = {}
     for name in definition.steps:
         for index, task in enumerate(definition.tasks_of(name)):
-            kind = "map" if definition.steps[name].map else "crew"
-            where = pointer("steps", name, kind, "tasks", index)
+            where = pointer("steps", name, *crew_place(definition.steps[name]), "tasks", index)
             if task not in definition.tasks:
                 yield unknown("task", task, definition.tasks, where)
             elif task in seen:
@@ -125,13 +131,13 @@ def map_faults(definition: Definition, catalog: Catalog, name: str, mapped: Map)
     at = ("steps", name, "map")
     names = names_before(definition, catalog, name)
     yield from condition_faults(mapped.over, names, pointer(*at, "over"), list_of(ANY))
-    for index, task in enumerate(mapped.tasks):
-        known = definition.tasks.get(task)
-        if known is not None and known.agent is None:
-            yield Fault(pointer("tasks", task, "agent"), "is missing; a map has no manager who could choose")
+    if (mapped.crew is None) == (mapped.tasks is None):
+        yield Fault(pointer(*at), "expected either crew or tasks")
+    place = ("steps", name, *crew_place(definition.steps[name]), "tasks")
+    for index, task in enumerate(mapped.work.tasks):
         if len(task) > MAX_MAPPED_NAME:
             most = f"expected at most {MAX_MAPPED_NAME} characters: items have a number behind"
-            yield Fault(pointer(*at, "tasks", index), most)
+            yield Fault(pointer(*place, index), most)
     if len(name) > MAX_MAPPED_NAME:
         yield Fault(pointer("steps", name), f"expected a name of at most {MAX_MAPPED_NAME} characters")
     for taken in ITEM_INPUTS:
@@ -205,7 +211,8 @@ def type_of_step(definition: Definition, catalog: Catalog, name: str) -> Type:
     task = definition.tasks.get(tasks[-1]) if tasks else None
     schema = task.output_schema if task else None
     if step.map is not None:
-        return list_of(schema_type(definition, catalog, schema) if schema else TEXT)
+        item = schema_type(definition, catalog, schema) if schema else TEXT
+        return list_of(item if step.map.on_failure == "fail" else ANY)
     return schema_type(definition, catalog, schema) if schema else object_of({"text": TEXT})
 
 

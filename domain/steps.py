@@ -85,17 +85,27 @@ class Approval(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
 
 
 class Map(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """The same tasks over every item of a list, side by side; the step's output is the list of their outputs.
+    """The same crew over every item of a list, side by side; the step's output is the list of theirs.
 
     over          an expression that gives the list, 10,000 items and 128 KiB at most
-    tasks         of one item's crew, in this order; `{item}` in their texts is the item, `{item_index}` its
-                  place, from 0
+    crew          who works on each item; `{item}` in the texts of its tasks is the item, `{item_index}` its
+                  place, from 0; or
+    tasks         of a sequential crew without more
     max_parallel  how many items are worked on at once
+    on_failure    of an item whose crew has failed in the end: the execution fails, or it goes on with null in
+                  the item's place
     """
 
     over: Condition
-    tasks: Annotated[tuple[Name, ...], msgspec.Meta(min_length=1, max_length=100)]
+    crew: Crew | None = None
+    tasks: Annotated[tuple[Name, ...], msgspec.Meta(min_length=1, max_length=100)] | None = None
     max_parallel: Annotated[int, msgspec.Meta(ge=1, le=100)] = 10
+    on_failure: Literal["fail", "continue"] = "fail"
+
+    @property
+    def work(self) -> Crew:
+        """Who works on an item; of a document that passed its checks."""
+        return self.crew or Crew(tasks=self.tasks or ())
 
 
 class Delay(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -144,6 +154,11 @@ class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
     def kinds(self) -> tuple[str, ...]:
         """The kinds that are given; exactly one in a document that passed its checks."""
         return tuple(kind for kind in KINDS if getattr(self, kind) is not None)
+
+    @property
+    def work(self) -> Crew | None:
+        """What runners work through: the crew, or that of each item of a map; None of another kind."""
+        return self.crew or (self.map.work if self.map else None)
 
     @property
     def targets(self) -> tuple[str, ...]:

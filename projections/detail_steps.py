@@ -39,12 +39,14 @@ STEP_EVENTS = tags(
 
 
 class Items(msgspec.Struct):
-    """Of a map: how many items it has, how far they are, and how often one has failed."""
+    """Of a map: how many items it has, how far they are, how often one has failed, and how many of those
+    that are done were left out."""
 
     total: int
     begun: int = 0
     done: int = 0
     failures: int = 0
+    left_out: int = 0
 
 
 class StepRow(msgspec.Struct):
@@ -116,7 +118,7 @@ def rejected(steps: list[StepRow], event: ApprovalRejected, fact: Fact) -> None:
     step.status, step.ended_at, step.route = "rejected", fact.at, event.then
     for name in event.retried:
         again = step_of(steps, name)
-        again.status, again.ended_at, again.route = "pending", None, None
+        again.status, again.ended_at, again.route, again.items = "pending", None, None, None
 
 
 def pause_steps(steps: list[StepRow], fact: Fact) -> None:
@@ -146,12 +148,14 @@ def change_item(row: StepRow, fact: Fact) -> None:
     if row.items is None:
         return
     match fact.event:
-        case StepScheduled(turn=1):
+        case StepScheduled(reason=None):
             row.items.begun += 1
         case StepCompleted():
             row.items.done += 1
-        case StepFailed(failure=failure):
+        case StepFailed(failure=failure, is_left_out=is_left_out):
             row.items.failures, row.error = row.items.failures + 1, failure.message
+            row.items.done += is_left_out
+            row.items.left_out += is_left_out
 
 
 def step_of(steps: list[StepRow], name: str) -> StepRow:

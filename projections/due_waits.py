@@ -57,8 +57,12 @@ def fold(rows: Rows, fact: Fact) -> None:
             if known is None:
                 rows.put(DUE, DueWaits(fact.entity_id, fact.tenant, {}))
             rows.change(DUE, fact.entity_id).waits[event.step] = Due(event.wait.id, timestamp(due))
-        case StepResolved(step=step) | ApprovalRejected(step=step) if known is not None:
+        case StepResolved(step=step) if known is not None:
             rows.change(DUE, fact.entity_id).waits.pop(step, None)
+        case ApprovalRejected() as event if known is not None:
+            waits = rows.change(DUE, fact.entity_id).waits
+            for step in [name for name in waits if name == event.step or event.sends_back(name)]:
+                del waits[step]
         case _ if fact.tag in ENDS:
             rows.remove(DUE, fact.entity_id)
 
@@ -69,7 +73,7 @@ def end_of(event: StepSuspended, fact: Fact) -> datetime | None:
     return fact.recorded.metadata.at + timedelta(seconds=event.wait.for_s) if event.wait.for_s else None
 
 
-DUE_WAITS = Projection(NAME, 1, (DUE,), fold, ("execution",))
+DUE_WAITS = Projection(NAME, 2, (DUE,), fold, ("execution",))
 
 
 async def due_waits(read_db: ReadDatabase) -> list[DueWaits]:

@@ -59,7 +59,7 @@ def fold(rows: Rows, fact: Fact) -> None:
         change(rows.change(EXECUTIONS, fact.entity_id), fact)
 
 
-EXECUTION_LIST = Projection(NAME, 5, (EXECUTIONS,), fold, ("execution",))
+EXECUTION_LIST = Projection(NAME, 6, (EXECUTIONS,), fold, ("execution",))
 
 
 async def list_executions(

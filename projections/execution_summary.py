@@ -149,8 +149,7 @@ def started(row: ExecutionSummary, fact: Fact) -> None:
 
 
 def suspended(row: ExecutionSummary, fact: Fact) -> None:
-    event = fact.of(StepSuspended)
-    wait = event.wait
+    event, wait = (found := fact.of(StepSuspended)), found.wait
     settle(row, event.step)
     row.waits += [
         OpenWait(step=event.step, kind=wait.kind, id=name, message=wait.message, since=fact.at)
@@ -181,8 +180,9 @@ def resolved(row: ExecutionSummary, fact: Fact) -> None:
 
 def rejected(row: ExecutionSummary, fact: Fact) -> None:
     event = fact.of(ApprovalRejected)
-    for step in (event.step, *event.retried):
-        settle(row, step)
+    for step in (*row.active_steps, *(wait.step for wait in row.waits)):
+        if step == event.step or event.sends_back(step):
+            settle(row, step)
     rest(row)
 
 

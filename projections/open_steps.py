@@ -147,9 +147,9 @@ def fold(rows: Rows, fact: Fact) -> None:
             steps[event.step] = open_step(event, fact, steps.get(event.step))
         case StepCompleted(step=step) | StepFailed(step=step):
             rows.change(OPEN, fact.entity_id).steps.pop(step, None)
-        case ApprovalRejected(retried=retried):
-            for step in retried:
-                rows.change(OPEN, fact.entity_id).steps.pop(step, None)
+        case ApprovalRejected() as event if event.retried:
+            row = rows.change(OPEN, fact.entity_id)
+            row.steps = {name: step for name, step in row.steps.items() if not event.sends_back(name)}
         case StepSuspended(step=step):
             let_go(rows, fact, step)
         case StepReleased(step=step):
@@ -243,7 +243,7 @@ def open_step(event: StepScheduled | StepStarted, fact: Fact, before: OpenStep |
     )
 
 
-OPEN_STEPS = Projection(NAME, 6, (OPEN,), fold, ("execution", "slots"))
+OPEN_STEPS = Projection(NAME, 7, (OPEN,), fold, ("execution", "slots"))
 
 
 async def open_steps(

@@ -9,6 +9,7 @@ from hashlib import sha256
 
 import msgspec
 
+from domain.definition import ITEM
 from domain.execution.values import TaskOutput
 from domain.message import Event
 from domain.terms import Json
@@ -69,6 +70,10 @@ class ApprovalRejected(Event, frozen=True, tag="execution.approval_rejected"):
     then: str | None = None
     retried: tuple[str, ...] = ()
     remarked: tuple[str, ...] = ()
+
+    def sends_back(self, step: str) -> bool:
+        """Whether the step, or the map that it is an item of, begins again."""
+        return step in self.retried or step.rpartition(ITEM)[0] in self.retried
 
 
 class SignalReceived(Event, frozen=True, tag="execution.signal_received"):

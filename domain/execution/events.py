@@ -135,7 +135,10 @@ class StepCompleted(StepEvent, frozen=True, tag="execution.step_completed"):
 
 
 class StepFailed(StepEvent, frozen=True, tag="execution.step_failed"):
+    """is_left_out: an item of a map that goes on without it; null stands in its place."""
+
     failure: Failure
+    is_left_out: bool = False
 
 
 class StepSuspended(StepEvent, frozen=True, tag="execution.step_suspended"):

@@ -23,6 +23,7 @@ from domain.execution.approvals import (
 from domain.execution.events import RouteChosen, StepSkipped
 from domain.execution.shape import ApprovalState, Execution, MapState, StepState, StepStatus
 from domain.execution.values import TaskOutput
+from domain.terms import Json
 
 FlowEvents: TypeAlias = (
     StepSkipped
@@ -54,8 +55,9 @@ def flowed(state: Execution, event: FlowEvents) -> Execution:
         case StepResolved():
             return resolved(state, event)
         case MapStarted(step=step, items=items):
-            state = settled(state, step, StepStatus.WAITING)
-            return replace(state, maps={**state.maps, step: state.maps.get(step) or MapState(items)})
+            known = state.maps.get(step) or MapState(())
+            begun = known if known.begun else replace(known, items=items)
+            return with_map(settled(state, step, StepStatus.WAITING), step, begun)
         case _:
             assert_never(event)
 
@@ -87,6 +89,9 @@ def rejected(state: Execution, event: ApprovalRejected) -> Execution:
 
 def sent_back(state: Execution, event: ApprovalRejected) -> Execution:
     """The steps are as if they had not begun, but for their numbers; what they gave is forgotten."""
+    for step in event.retried:
+        if step in state.maps:
+            state = unmapped(state, step)
     steps, remarks = dict(state.steps), dict(state.remarks)
     for step in event.retried:
         if step in steps:
@@ -100,10 +105,9 @@ def sent_back(state: Execution, event: ApprovalRejected) -> Execution:
 
 def resolved(state: Execution, event: StepResolved) -> Execution:
     state = settled(state, event.step, StepStatus.COMPLETED)
-    if event.output is not None:
-        state = replace(state, outputs={**state.outputs, event.step: event.output})
-    if event.step in state.maps:
-        state = gathered(state, event.step)
+    output = gathered(state.maps[event.step]) if event.step in state.maps else event.output
+    if output is not None:
+        state = replace(state, outputs={**state.outputs, event.step: output})
     if event.signal is not None:
         left = {**state.signals, event.signal: state.signals[event.signal][1:]}
         state = replace(state, signals=left)
@@ -119,26 +123,50 @@ def map_of(state: Execution, step: str) -> str | None:
     return base if base in state.maps and step != base else None
 
 
+def with_map(state: Execution, base: str, known: MapState) -> Execution:
+    return replace(state, maps={**state.maps, base: known})
+
+
 def item_begun(state: Execution, base: str) -> Execution:
     known = state.maps[base]
-    return replace(state, maps={**state.maps, base: replace(known, begun=known.begun + 1)})
+    return with_map(state, base, replace(known, begun=known.begun + 1))
 
 
 def item_done(state: Execution, base: str, step: str) -> Execution:
-    """It is no step any more: what it gave is an output."""
-    known = state.maps[base]
-    steps = {name: other for name, other in state.steps.items() if name != step}
-    return replace(state, steps=steps, maps={**state.maps, base: replace(known, done=known.done + 1)})
+    """It is no step any more: what its last task gave, if it came that far, is a result of the map."""
+    tasks, number = state.definition.tasks_of(step), state.definition.item_of(step) or 0
+    gone, known = state.steps[step], state.maps[base]
+    is_through = gone.status is StepStatus.COMPLETED
+    known = known.with_result(number, state.outputs[tasks[-1]] if is_through else None)
+    known = replace(known, highest=max(known.highest, gone.turn, gone.attempt))
+    return with_map(without_step(state, step), base, known)
 
 
-def gathered(state: Execution, step: str) -> Execution:
-    """The items' outputs become the map's: a list of instances, or texts."""
+def without_step(state: Execution, step: str) -> Execution:
+    """An item that is no step any more, nor are the outputs of its tasks."""
     tasks = state.definition.tasks_of(step)
-    count, outputs = len(state.maps[step].items), dict(state.outputs)
-    last = [outputs[f"{tasks[-1]}{ITEM}{number}"] for number in range(count)]
-    for number in range(count):
-        for task in tasks:
-            outputs.pop(f"{task}{ITEM}{number}", None)
-    values = [output.text if output.structured is None else output.structured for output in last]
-    outputs[step] = TaskOutput(msgspec.json.encode(values).decode(), values)
-    return replace(state, outputs=outputs)
+    return replace(
+        state,
+        steps={name: other for name, other in state.steps.items() if name != step},
+        outputs={name: output for name, output in state.outputs.items() if name not in tasks},
+    )
+
+
+def unmapped(state: Execution, base: str) -> Execution:
+    """A map that was sent back: as if it had not begun, but for the numbers of its items."""
+    items = [step for step in state.steps if map_of(state, step) == base]
+    numbers = [number for item in items for number in (state.steps[item].turn, state.steps[item].attempt)]
+    highest = max((state.maps[base].since, state.maps[base].highest, *numbers))
+    for item in items:
+        state = without_step(state, item)
+    return with_map(state, base, MapState((), since=highest, highest=highest))
+
+
+def gathered(known: MapState) -> TaskOutput:
+    """The items' results as the map's: a list of instances, or texts; null of an item that was left out."""
+    values = [value_of(known.result(number)) for number in range(len(known.items))]
+    return TaskOutput(msgspec.json.encode(values).decode(), values)
+
+
+def value_of(output: TaskOutput | None) -> Json:
+    return output and (output.text if output.structured is None else output.structured)

@@ -111,12 +111,37 @@ class ApprovalState(msgspec.Struct, frozen=True):
     answer: dict[str, Json] = {}
 
 
+RESULTS_OF = 128
+"""Items whose results share a dict: this bounds what is copied for one more result, not the list's length."""
+
+
 class MapState(msgspec.Struct, frozen=True):
-    """begun, done: how many items were scheduled, and are through."""
+    """
+    items    () of one that was sent back, and has not begun again
+    begun    how many of them were scheduled; done: are through
+    results  what they gave, by item: dicts of at most `RESULTS_OF`, by number // RESULTS_OF
+    since    turns and attempts of its items have greater numbers: it was sent back
+    highest  turn or attempt of an item that is no step any more
+    """
 
     items: tuple[Json, ...]
     begun: int = 0
     done: int = 0
+    results: dict[int, dict[int, TaskOutput]] = {}
+    since: int = 0
+    highest: int = 0
+
+    def result(self, number: int) -> TaskOutput | None:
+        """None of an item that was left out."""
+        return self.results.get(number // RESULTS_OF, {}).get(number)
+
+    def with_result(self, number: int, output: TaskOutput | None) -> MapState:
+        """One more item is through."""
+        block = number // RESULTS_OF
+        results = self.results
+        if output is not None:
+            results = {**results, block: {**results.get(block, {}), number: output}}
+        return msgspec.structs.replace(self, done=self.done + 1, results=results)
 
 
 class Execution(msgspec.Struct, frozen=True):
@@ -126,7 +151,7 @@ class Execution(msgspec.Struct, frozen=True):
     approvals  by their ids
     signals    by name, those that no step has taken yet, oldest first
     remarks    by step, what was said when its result was sent back
-    maps       by step, those that have begun; items that are through are no steps any more
+    maps       by step, those that have begun, with what their items gave that are no steps any more
     is_held    it waits for a slot of its concurrency key, and nothing of it begins
     raised     the budget, in place of the document's; raised_per_day: that of the day
     """

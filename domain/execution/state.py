@@ -82,7 +82,7 @@ def evolve(state: Execution, event: ExecutionEvents) -> Execution:
         case _ if isinstance(event, FlowEvents):
             return at_rest(flowed(state, event))
         case StepFailed():
-            return at_rest(failed(replace(state, account=booked(state.account, event)), event.step))
+            return at_rest(failed(replace(state, account=booked(state.account, event)), event))
         case ExecutionPaused():
             steps = {name: let_go(step, StepStatus.SCHEDULED) for name, step in state.steps.items()}
             return replace(state, status=Status.PAUSED, steps=steps)
@@ -109,11 +109,13 @@ def answered(state: Execution, event: CallSettled | TaskReviewed) -> Execution:
 
 def moved(state: Execution, event: StepScheduled | StepStarted | StepSuspended | StepReleased) -> Execution:
     """A step went from one hand to another."""
-    before = state.steps.get(event.step) or StepState(StepStatus.WAITING, turn=0)
+    base = map_of(state, event.step)
+    new = StepState(StepStatus.WAITING, turn=0, attempt=state.maps[base].since if base else 0)
+    before = state.steps.get(event.step) or new
     match event:
         case StepScheduled():
             status = state.status if state.status in (Status.RUNNING, Status.PAUSED) else Status.PENDING
-            if event.turn == 1 and (base := map_of(state, event.step)) is not None:
+            if base is not None and event.step not in state.steps:
                 state = item_begun(state, base)
             return with_step(replace(state, status=status), event.step, scheduled(before, event))
         case StepStarted():
@@ -177,10 +179,12 @@ def recorded(state: Execution, name: str, status: StepStatus | None = None) -> E
     return with_step(state, name, replace(step, status=status or step.status, recorded=step.recorded + 1))
 
 
-def failed(state: Execution, name: str) -> Execution:
-    step = state.steps[name]
+def failed(state: Execution, event: StepFailed) -> Execution:
+    step = state.steps[event.step]
     new = replace(step, status=StepStatus.FAILED, recorded=step.recorded + 1, failures=step.failures + 1)
-    return with_step(state, name, new)
+    state = with_step(state, event.step, new)
+    base = map_of(state, event.step) if event.is_left_out else None
+    return item_done(state, base, event.step) if base is not None else state
 
 
 def sent_back(step: StepState) -> StepState:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 
 from application.ports import Assignment, Reporter
+from domain.definition import ITEM
 from domain.execution import Failure, StepCompleted, StepFailed
 from infrastructure.crew import patches
 from infrastructure.crew.building import CrewBuilder
@@ -65,7 +66,8 @@ class CrewAIEngine:
         crew = builder.crew()
         asked = run.assignment.definition.graph[run.step].crew
         if asked and asked.planning:
-            planner = builder.agents.model(asked.planning_model, Lane(run, None, None, PLANNING))
+            lane = f"{PLANNING}{run.step}" if ITEM in run.step else PLANNING  # items may be alike
+            planner = builder.agents.model(asked.planning_model, Lane(run, None, None, lane))
             await asyncio.to_thread(plan, crew.tasks, planner)
         await run.finish(asyncio.create_task(crew.akickoff()))
         return StepCompleted(step=run.step, attempt=run.attempt)

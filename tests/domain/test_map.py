@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from domain.checks import definition_faults
-from domain.definition import Definition, JsonSchema, Map, Step, Task
+from domain.definition import Crew, Definition, JsonSchema, Map, Step, Task
 from domain.errors import Rejected
 from domain.execution import (
     ExecutionCompleted,
@@ -27,7 +27,7 @@ from domain.execution import (
 from domain.execution.results import MAX_WHOLE_BYTES
 from domain.message import Event
 from tests.domain.examples import WRITER
-from tests.domain.flows import CATALOG, Run, crew, gate
+from tests.domain.flows import CATALOG, Run, crew
 
 
 def mapping(over: str = "inputs.names", at_once: int = 2, **more: Step) -> Definition:
@@ -44,6 +44,16 @@ def mapping(over: str = "inputs.names", at_once: int = 2, **more: Step) -> Defin
     return Definition(
         name="Greetings", agents={"writer": WRITER}, tasks=tasks, steps=steps, inputs={"names": names}
     )
+
+
+def working(work: Crew | None, **more: Any) -> Definition:
+    """The same with a crew of its own, and tasks that its crew may name."""
+    definition = mapping()
+    mapped = Map(over="inputs.names", crew=work, max_parallel=2, **more)
+    tasks = {**definition.tasks, "praise": definition.tasks["greet"]}
+    if work is None or "praise" not in work.tasks:
+        del tasks["praise"]
+    return replace(definition, steps={"each": Step(map=mapped)}, tasks=tasks)
 
 
 class Mapped(Run):
@@ -121,21 +131,10 @@ def test_an_item_that_is_through_takes_no_room_and_its_late_report_is_refused() 
 def test_an_output_beyond_an_event_is_told_in_part() -> None:
     run = Mapped(mapping(at_once=1), ["a", "b"])
     run.item(0)
-    run.state.outputs["greet--0"] = TaskOutput("x" * 2 * MAX_WHOLE_BYTES)
+    run.state.maps["each"].results[0][0] = TaskOutput("x" * 2 * MAX_WHOLE_BYTES)
     ended = run.item(1)[-1]
     assert isinstance(ended, ExecutionCompleted)
     assert (ended.output.structured, ended.output.text[:3]) == (None, '["x')
-
-
-def test_a_map_is_not_sent_back() -> None:
-    asking = gate(("each",), show=("draft",))
-    definition = mapping(over="[draft.text]", draft=crew("draft"), gate=asking)
-    mapped = replace(definition.steps["each"], after=("draft",))
-    run = Mapped(replace(definition, steps={**definition.steps, "each": mapped}), [])
-    run.run("draft")
-    run.item(0)
-    with pytest.raises(Rejected, match="map 'each' stands between"):
-        run.decide("retry", comment="again")
 
 
 @pytest.mark.parametrize(
@@ -143,6 +142,14 @@ def test_a_map_is_not_sent_back() -> None:
     [
         (mapping(over="inputs.nams"), "/steps/each/map/over", "unknown field 'inputs.nams'"),
         (mapping(over="1"), "/steps/each/map/over", "gives a number; expected a list"),
+        (working(None), "/steps/each/map", "expected either crew or tasks"),
+        (working(Crew(("greet",)), tasks=("greet",)), "/steps/each/map", "expected either crew or tasks"),
+        (working(Crew(("gret",))), "/steps/each/map/crew/tasks/0", "unknown task 'gret'"),
+        (
+            working(Crew(("greet",), manager_model="demo/small")),
+            "/steps/each/map/crew/manager_model",
+            "only a hierarchical crew has a manager",
+        ),
         (
             replace(mapping(), inputs={"names": {"type": "array"}, "item": {}}),
             "/inputs/item",

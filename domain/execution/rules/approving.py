@@ -98,9 +98,9 @@ def rejection_failure(step: str, approval: Approval, event: ApprovalRejected) ->
 
 
 def retried_crews(state: Execution, step: str) -> tuple[str, ...]:
-    """The crews whose outputs are shown. Raises `Rejected` when there is none."""
+    """The crews whose outputs are shown, maps too: then all items. Raises `Rejected` when there is none."""
     graph = state.definition.graph
-    crews = tuple(name for name in shown_steps(state, step) if graph[name].crew is not None)
+    crews = tuple(name for name in shown_steps(state, step) if graph[name].work is not None)
     if not crews:
         raise Rejected("retry is not allowed: no crew is shown that could run again")
     return crews
@@ -108,14 +108,12 @@ def retried_crews(state: Execution, step: str) -> tuple[str, ...]:
 
 def begun_again(state: Execution, step: str, crews: tuple[str, ...]) -> tuple[str, ...]:
     """The crews, the approval, what stands between them, and what was skipped behind them: a router among
-    these may lead elsewhere now. Raises `Rejected` when a map is among these."""
+    these may lead elsewhere now."""
     links = state.definition.links
     behind = {name for name in links if graph.ancestors(links, name) & {*crews}}
     between = graph.ancestors(links, step) & behind
     skipped = {name for name in behind if is_skipped(state, name)}
     chosen = {*crews, step, *between, *skipped}
-    if maps := sorted(chosen & state.maps.keys()):
-        raise Rejected(f"retry is not allowed: map {maps[0]!r} stands between, and would run whole again")
     return tuple(name for name in state.definition.graph if name in chosen)
 
 

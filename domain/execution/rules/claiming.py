@@ -4,8 +4,17 @@ from __future__ import annotations
 
 from domain.errors import Held, Rejected
 from domain.execution.commands import RescheduleStep, StartStep
-from domain.execution.events import ExecutionEvents, ExecutionFailed, StepReleased, StepScheduled, StepStarted
+from domain.execution.events import (
+    ExecutionEvents,
+    ExecutionFailed,
+    StepFailed,
+    StepReleased,
+    StepScheduled,
+    StepStarted,
+)
 from domain.execution.rules.checks import check_open, known_step
+from domain.execution.rules.mapping import is_left_out
+from domain.execution.rules.retrying import given_up
 from domain.execution.state import Execution, Lease, Status, StepState, StepStatus
 from domain.execution.values import Failure
 
@@ -39,7 +48,7 @@ def is_lost(draining: Lease | None, command: StartStep) -> bool:
 def begun(state: Execution, command: StartStep, step: StepState) -> tuple[ExecutionEvents, ...]:
     if step.begun >= state.definition.limits.max_attempts:
         message = f"step {command.step!r} was begun {step.begun} times and no runner came to its end"
-        return (ExecutionFailed(failure=Failure("attempts_exhausted", message), step=command.step),)
+        return exhausted(state, command.step, Failure("attempts_exhausted", message))
     started = StepStarted(
         step=command.step,
         turn=command.turn,
@@ -48,6 +57,13 @@ def begun(state: Execution, command: StartStep, step: StepState) -> tuple[Execut
         runner=command.runner,
     )
     return (started,)
+
+
+def exhausted(state: Execution, step: str, failure: Failure) -> tuple[ExecutionEvents, ...]:
+    """The execution's end; a map may go on without the item."""
+    if not is_left_out(state, step):
+        return (ExecutionFailed(failure=failure, step=step),)
+    return given_up(state, StepFailed(step=step, attempt=state.steps[step].attempt, failure=failure))
 
 
 def reschedule_step(state: Execution, command: RescheduleStep) -> tuple[ExecutionEvents, ...]:

@@ -13,6 +13,7 @@ from domain.definition import ITEM
 from domain.errors import ConditionError
 from domain.execution.approvals import MapStarted, StepResolved
 from domain.execution.events import ExecutionEvents, ExecutionFailed, StepScheduled
+from domain.execution.flowing import map_of
 from domain.execution.results import missing_context, names_of
 from domain.execution.rules.routing import failed
 from domain.execution.state import Execution
@@ -25,7 +26,7 @@ MAX_ITEMS_BYTES = 128 * 1024
 
 def start_map(state: Execution, step: str, mapped: Map) -> tuple[ExecutionEvents, ...]:
     """The list is pinned, and the first items begin; an empty list is through at once."""
-    if step in state.maps:
+    if step in state.maps and state.maps[step].begun:
         return going_on(state, step)
     seen: dict[str, Json] = {}
     try:
@@ -42,12 +43,18 @@ def start_map(state: Execution, step: str, mapped: Map) -> tuple[ExecutionEvents
     return (started, *(scheduled(state, step, number) for number in first))
 
 
+def is_left_out(state: Execution, step: str) -> bool:
+    """Whether the execution goes on when the step fails: an item of a map that says so."""
+    mapped = state.definition.graph[base].map if (base := map_of(state, step)) else None
+    return mapped is not None and mapped.on_failure == "continue"
+
+
 def going_on(state: Execution, step: str) -> tuple[ExecutionEvents, ...]:
     """After the execution was retried: items that are through stay, those that were begun begin again."""
-    begun = [item for item in state.steps if item != step and state.definition.base_of(item) == step]
     again = [
-        StepScheduled(step=item, turn=state.steps[item].turn + 1, without=state.steps[item].without)
-        for item in begun
+        StepScheduled(step=item, turn=known.turn + 1, reason="retried", without=known.without)
+        for item, known in state.steps.items()
+        if map_of(state, item) == step
     ]
     return (MapStarted(step=step), *again)
 
@@ -72,4 +79,5 @@ def after_item(state: Execution, step: str) -> tuple[ExecutionEvents, ...]:
 
 def scheduled(state: Execution, step: str, number: int) -> StepScheduled:
     item = f"{step}{ITEM}{number}"
-    return StepScheduled(step=item, turn=1, without=missing_context(state, item))
+    since = state.maps[step].since if step in state.maps else 0
+    return StepScheduled(step=item, turn=since + 1, without=missing_context(state, item))

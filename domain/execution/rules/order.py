@@ -15,10 +15,11 @@ from domain.execution.events import (
     StepScheduled,
     StepSkipped,
 )
+from domain.execution.flowing import map_of
 from domain.execution.results import missing_context, whole_output
 from domain.execution.rules.asking import ask
 from domain.execution.rules.delaying import delayed
-from domain.execution.rules.mapping import start_map
+from domain.execution.rules.mapping import after_item, start_map
 from domain.execution.rules.routing import route
 from domain.execution.rules.taking import await_signal, signal_name
 from domain.execution.state import Execution, StepStatus, evolve
@@ -44,6 +45,17 @@ def after_step(state: Execution) -> tuple[ExecutionEvents, ...]:
     if state.is_open and all(is_settled(state, step) for step in steps):
         events.append(ExecutionCompleted(output=whole_output(state)))
     return tuple(events)
+
+
+def after_end(state: Execution, step: str) -> tuple[ExecutionEvents, ...]:
+    """What follows when a step has come to its end: an item of a map lets the next begin, whole steps let
+    others begin."""
+    if (base := map_of(state, step)) is None:
+        return after_step(state)
+    following = after_item(state, base)
+    for event in following:
+        state = evolve(state, event)
+    return (*following, *(after_step(state) if following and is_settled(state, base) else ()))
 
 
 def begin(state: Execution, step: str, routers: Sequence[str]) -> tuple[ExecutionEvents, ...]:

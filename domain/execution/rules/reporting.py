@@ -17,11 +17,9 @@ from domain.execution.events import (
     StepFailed,
     StepSuspended,
 )
-from domain.execution.flowing import map_of
 from domain.execution.rules.budgets import budget_failure
 from domain.execution.rules.checks import check_open, known_step
-from domain.execution.rules.mapping import after_item
-from domain.execution.rules.order import after_step, is_settled
+from domain.execution.rules.order import after_end
 from domain.execution.rules.retrying import fail_step
 from domain.execution.rules.suspending import demanded_wait
 from domain.execution.state import Execution, StepState, StepStatus, evolve
@@ -89,21 +87,11 @@ def outcome(state: Execution, entry: Progress) -> tuple[ExecutionEvents, ...]:
     match entry:
         case StepCompleted():
             check_outputs(state, entry.step)
-            return (entry, *after_completion(evolve(state, entry), entry.step))
+            return (entry, *after_end(evolve(state, entry), entry.step))
         case StepFailed():
             return fail_step(state, entry)
         case _:
             return (entry,)
-
-
-def after_completion(state: Execution, step: str) -> tuple[ExecutionEvents, ...]:
-    """An item of a map lets the next begin; whole steps let others begin."""
-    if (base := map_of(state, step)) is None:
-        return after_step(state)
-    following = after_item(state, base)
-    for event in following:
-        state = evolve(state, event)
-    return (*following, *(after_step(state) if following and is_settled(state, base) else ()))
 
 
 def check_outputs(state: Execution, step: str) -> None:

@@ -16,6 +16,8 @@ from domain.execution.events import (
     StepFailed,
     StepScheduled,
 )
+from domain.execution.rules.mapping import is_left_out
+from domain.execution.rules.order import after_end
 from domain.execution.rules.placing import go_on
 from domain.execution.rules.suspending import again
 from domain.execution.state import Execution, Status, StepStatus, evolve
@@ -24,15 +26,24 @@ RETRIED = (Status.FAILED, Status.TIMED_OUT)
 
 
 def fail_step(state: Execution, failed: StepFailed) -> tuple[ExecutionEvents, ...]:
-    """The failure, and the step's next attempt where the document asks for one; else the execution's end."""
+    """The failure, and the step's next attempt where the document asks for one."""
+    failed = replace(failed, is_left_out=False)
     code, policy = failed.failure.code, state.definition.retry
     after = evolve(state, failed)
     failures = after.steps[failed.step].failures
     delay_s = policy.delay_s(failures) if code in policy.on else None
     if delay_s is None:
-        return (failed, ExecutionFailed(failure=failed.failure, step=failed.step))
+        return given_up(state, failed)
     reason = f"failure {failures} of at most {policy.max_attempts}: {code}"
     return (failed, again(after, failed.step, reason, delay_s=delay_s))
+
+
+def given_up(state: Execution, failed: StepFailed) -> tuple[ExecutionEvents, ...]:
+    """The failure, and the execution's end; or what follows where a map goes on without the item."""
+    if not is_left_out(state, failed.step):
+        return (failed, ExecutionFailed(failure=failed.failure, step=failed.step))
+    failed = replace(failed, is_left_out=True)
+    return (failed, *after_end(evolve(state, failed), failed.step))
 
 
 def retry(state: Execution, command: RetryExecution) -> tuple[ExecutionEvents, ...]:
