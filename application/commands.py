@@ -57,7 +57,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 
     stream, version, position  of the last event; of the stream as it is when there was nothing to do
     events                     those appended now; () for a wish already fulfilled, and for a replay
-    state                      after them; None for a replay
+    snapshot                   the stream after them; None for a replay
     is_replay                  the idempotency key was seen before: this is what was done then
     """
 
@@ -65,12 +65,17 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     version: int
     position: int
     events: tuple[Event, ...] = ()
-    state: object = None
+    snapshot: Snapshot[Any] | None = None
     is_replay: bool = False
 
     @property
     def entity_id(self) -> str:
         return self.stream.partition("-")[2]
+
+    @property
+    def state(self) -> object:
+        """After the events; None for a replay."""
+        return None if self.snapshot is None else self.snapshot.state
 
 
 class CommandHandler:
@@ -135,19 +140,17 @@ class CommandHandler:
         events: tuple[Event, ...] = aggregate.decide(before.state, command)
         if not events:
             return Outcome(
-                stream=command.stream, version=before.version, position=before.position, state=before.state
+                stream=command.stream, version=before.version, position=before.position, snapshot=before
             )
         appended = await self._log.append(self._append(command, before.version, events, context, attempt))
-        state = before.state
-        for event in events:
-            state = aggregate.evolve(state, event)
-        self._streams.remember(command.stream, Snapshot(state, appended.version, appended.position))
+        after = before.followed_by(events, aggregate.evolve, appended.version, appended.position)
+        self._streams.remember(command.stream, after)
         return Outcome(
             stream=command.stream,
             version=appended.version,
             position=appended.position,
             events=events,
-            state=state,
+            snapshot=after,
         )
 
     def _append(

@@ -52,7 +52,7 @@ def fork_execution(
         if first.workflow_id is not None:
             await refuse_archived(reads, first.workflow_id)
         shelf = await reads.of(CATALOG, "models")
-        catalog = Catalog(models=cast("dict[str, Model]", shelf.entries))
+        catalog = shelf.of_models
         check([*override_faults(first, overrides, catalog)])
         return Fork(parent_id, events, overrides, at).command(execution_id, name, catalog)
 

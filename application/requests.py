@@ -6,12 +6,12 @@ which makes it again when something that it read has changed meanwhile.
 
 from __future__ import annotations
 
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 from application.documents import check, read_definition, read_inputs
 from application.states import Preparation, Reads
-from domain.catalog import CATALOG, KINDS, Catalog, Model, catalog_of
-from domain.definition import Definition, Json, execution_name
+from domain.catalog import CATALOG, KINDS, Catalog, catalog_of
+from domain.definition import Definition, Json
 from domain.errors import Fault, Invalid, NotFound, Rejected
 from domain.execution import RequestExecution
 from domain.workflow import WORKFLOW, CreateWorkflow, PlantWorkflow, ReviseWorkflow
@@ -151,13 +151,12 @@ async def request_of(
     workflow_version: int | None = None,
     place: Place = AS_WRITTEN,
 ) -> RequestExecution:
-    shelf = await reads.of(CATALOG, "models")
-    models = Catalog(models=cast("dict[str, Model]", shelf.entries))
+    models = (await reads.of(CATALOG, "models")).of_models
     default_model = models.default_model
     wanted = {*definition.models, *([default_model] if default_model else [])}
     return RequestExecution(
         execution_id=execution_id,
-        name=name or execution_name(definition),
+        name=name or definition.execution_name,
         definition=definition,
         inputs=read_inputs(definition, inputs),
         models={model: models.model(model) for model in sorted(wanted)},

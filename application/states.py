@@ -9,12 +9,11 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 from application.ports import EventLog
 from domain.execution import RequestExecution
-from domain.message import Aggregate, Command, Recorded
+from domain.message import Aggregate, Command, Event, Recorded
 from domain.registry import AGGREGATES, AnyCommand, event_of
 from domain.schedule import CreateSchedule
 from domain.subscription import CreateSubscription
@@ -38,13 +37,37 @@ def aggregate_of(command: AnyCommand) -> Aggregate[Any, Any, Any]:
     return _BY_COMMAND[type(command)]
 
 
-@dataclass(frozen=True, slots=True)
 class Snapshot(Generic[S]):
-    """A stream's state at a version; position is that of its last event."""
+    """A stream's state at a version; position is that of its last event.
 
-    state: S
-    version: int = 0
-    position: int = 0
+    Events that have just been appended are folded when the state is first asked for: a process that only
+    takes commands in is seldom asked.
+    """
+
+    __slots__ = ("_evolve", "_newest", "_state", "position", "version")
+
+    def __init__(self, state: S, version: int = 0, position: int = 0) -> None:
+        self._state = state
+        self.version = version
+        self.position = position
+        self._newest: Sequence[Event] = ()
+        self._evolve: Callable[[S, Any], S] | None = None
+
+    def followed_by(
+        self, events: Sequence[Event], evolve: Callable[[S, Any], S], version: int, position: int
+    ) -> Snapshot[S]:
+        """The stream with more events; `version` and `position` are those of the last."""
+        after = Snapshot(self.state, version, position)
+        after._newest, after._evolve = events, evolve
+        return after
+
+    @property
+    def state(self) -> S:
+        if self._evolve is not None:
+            for event in self._newest:
+                self._state = self._evolve(self._state, event)
+            self._newest, self._evolve = (), None
+        return self._state
 
 
 class Reads(Protocol):

@@ -13,7 +13,7 @@ from application.documents import check, check_size, read_inputs
 from application.overrides import Overrides, changed_definition, override_faults
 from application.requests import refuse_archived
 from application.states import Preparation, Reads
-from domain.catalog import CATALOG, Catalog, Model
+from domain.catalog import CATALOG
 from domain.checks import pointer
 from domain.definition import Definition, Json
 from domain.errors import Fault, Invalid, NotFound, Rejected
@@ -42,7 +42,7 @@ def what_if_execution(
             await refuse_archived(reads, parent.workflow_id)
         refuse_others(parent.definition)
         shelf = await reads.of(CATALOG, "models")
-        catalog = Catalog(models=cast("dict[str, Model]", shelf.entries))
+        catalog = shelf.of_models
         check([*result_faults(overrides), *override_faults(parent, overrides, catalog)])
         definition = changed_definition(parent.definition, overrides)
         check_size(definition)

@@ -6,6 +6,7 @@ or brings back what a person has changed or removed.
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Annotated, Literal, TypeAlias, assert_never, get_args
 
 import msgspec
@@ -135,27 +136,34 @@ CatalogEvents: TypeAlias = CatalogEntryPlanted | CatalogEntrySet | CatalogEntryR
 # --- state
 
 
-class Shelf(msgspec.Struct, frozen=True):
+class Shelf(msgspec.Struct, frozen=True, dict=True):
     """The entries of one kind, by name. `by_people`: names that a person has set or removed."""
 
     entries: dict[str, Entry] = {}
     by_people: frozenset[str] = frozenset()
 
+    @cached_property
+    def of_models(self) -> Catalog:
+        """Of the shelf of models: a catalogue with nothing else in it."""
+        return Catalog(
+            models={name: entry for name, entry in self.entries.items() if isinstance(entry, Model)}
+        )
 
-class Catalog(msgspec.Struct, frozen=True):
-    """All four shelves, as the checks of a document see them."""
+
+class Catalog(msgspec.Struct, frozen=True, dict=True):
+    """All four shelves, as the checks of a document see them. What is worked out is worked out once."""
 
     models: dict[str, Model] = {}
     tools: dict[str, Tool] = {}
     schemas: dict[str, Schema] = {}
     templates: dict[str, Template] = {}
 
-    @property
+    @cached_property
     def providers(self) -> tuple[str, ...]:
         """litellm prefixes that at least one model of the catalogue has."""
         return tuple(sorted({name.partition("/")[0] for name in self.models}))
 
-    @property
+    @cached_property
     def default_model(self) -> str | None:
         return next((name for name in sorted(self.models) if self.models[name].default), None)
 

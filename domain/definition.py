@@ -6,6 +6,7 @@ every field here is enforced by the runner or by `decide`; what is not a field i
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Annotated, Literal
 
 import msgspec
@@ -136,8 +137,8 @@ class Concurrency(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_
     key: Annotated[str, msgspec.Meta(min_length=1, max_length=1_000)] | None = None
 
 
-class Definition(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A whole workflow document.
+class Definition(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, dict=True):
+    """A whole workflow document. What is worked out from it is worked out once, and is for reading only.
 
     inputs   JSON Schema by input name; a `default` makes the input optional
     steps    left out: one step, `crew`, of all the tasks in their order
@@ -162,12 +163,12 @@ class Definition(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
     priority: Priority = 5
     concurrency: Concurrency | None = None
 
-    @property
+    @cached_property
     def graph(self) -> dict[str, Step]:
         """The steps, with the single step of a document that gives none."""
         return self.steps or {SINGLE_STEP: Step(crew=Crew(tasks=tuple(self.tasks)))}
 
-    @property
+    @cached_property
     def links(self) -> dict[str, tuple[str, ...]]:
         """Each step, and what it comes after: its `after`, and the steps that may choose to lead to it."""
         found = {name: dict.fromkeys(step.predecessors) for name, step in self.graph.items()}
@@ -176,7 +177,16 @@ class Definition(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
                 found.get(target, {})[name] = None
         return {name: tuple(before) for name, before in found.items()}
 
-    @property
+    @cached_property
+    def choosers(self) -> dict[str, tuple[str, ...]]:
+        """Each step that others may lead to by their own choice, and those others."""
+        found: dict[str, list[str]] = {}
+        for name, node in self.graph.items():
+            for target in node.targets:
+                found.setdefault(target, []).append(name)
+        return {target: tuple(names) for target, names in found.items()}
+
+    @cached_property
     def step_of_task(self) -> dict[str, str]:
         """Each task of a crew, and the step that works on it."""
         return {task: name for name in self.graph for task in self.tasks_of(name)}
@@ -208,13 +218,25 @@ class Definition(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
         node = Step(crew=msgspec.structs.replace(work, tasks=tuple(tasks)))
         return msgspec.structs.replace(self, tasks=tasks, steps={step: node})
 
-    @property
+    @cached_property
     def models(self) -> tuple[str, ...]:
         """The model names that agents and crews ask for, each once, in order."""
         crews = [step.work for step in self.graph.values() if step.work]
         asked = [agent.model for agent in self.agents.values()]
         asked += [model for crew in crews for model in (crew.manager_model, crew.planning_model)]
         return tuple(dict.fromkeys(model for model in asked if model))
+
+    @cached_property
+    def execution_name(self) -> str:
+        """A name for a run: the workflow and the roles that work on it, at most 100 characters.
+
+        >>> blog.execution_name  # doctest: +SKIP
+        'Blog production: Researcher, Writer, Editor'
+        """
+        working = [task.agent for task in self.tasks.values() if task.agent] or list(self.agents)
+        roles = dict.fromkeys(self.agents[agent].role.strip() for agent in working)
+        full = " ".join(f"{self.name}: {', '.join(roles)}".split())
+        return full if len(full) <= 100 else full[:99].rstrip(" ,:") + "…"
 
     def tools_of(self, task: Task) -> tuple[str, ...]:
         """The tools to use for a task: the task's own list where it has one, else its agent's."""
@@ -229,18 +251,6 @@ def numbered(task: Task, own: tuple[str, ...], number: int) -> Task:
         return task
     context = tuple(f"{name}{ITEM}{number}" if name in own else name for name in task.context)
     return msgspec.structs.replace(task, context=context)
-
-
-def execution_name(definition: Definition) -> str:
-    """A name for a run: the workflow and the roles that work on it, at most 100 characters, always the same.
-
-    >>> execution_name(blog)  # doctest: +SKIP
-    'Blog production: Researcher, Writer, Editor'
-    """
-    working = [task.agent for task in definition.tasks.values() if task.agent] or list(definition.agents)
-    roles = dict.fromkeys(definition.agents[agent].role.strip() for agent in working)
-    full = " ".join(f"{definition.name}: {', '.join(roles)}".split())
-    return full if len(full) <= 100 else full[:99].rstrip(" ,:") + "…"
 
 
 __all__ = [
@@ -267,5 +277,4 @@ __all__ = [
     "Task",
     "Text",
     "Title",
-    "execution_name",
 ]

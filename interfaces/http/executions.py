@@ -10,7 +10,7 @@ from litestar import post
 
 from application.requests import Place, inline_definition, run_definition, run_workflow, saved_definition
 from application.states import Preparation
-from domain.definition import Json, execution_name
+from domain.definition import Json
 from domain.errors import Fault, Invalid
 from domain.execution import Status
 from domain.message import Aggregate, Recorded
@@ -155,7 +155,7 @@ async def generate_name(request: ApiRequest) -> Answer:
     else:
         workflow_id = checked_id("workflow", wanted.workflow_id or "")
         _, definition = await saved_definition(reads, workflow_id, wanted.workflow_version)
-    return json_answer(GeneratedName(execution_name(definition)))
+    return json_answer(GeneratedName(definition.execution_name))
 
 
 class FreshReads:

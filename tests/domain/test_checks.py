@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from domain import graph
 from domain.catalog import Catalog, Model, Tool
 from domain.checks import definition_faults, pointer
-from domain.definition import Agent, Concurrency, Crew, Definition, Step, Task, execution_name
+from domain.definition import Agent, Concurrency, Crew, Definition, Step, Task
 from tests.domain.examples import blog, diamond
 
 CATALOG = Catalog(
@@ -100,8 +100,8 @@ def test_pointers_escape() -> None:
 
 
 def test_a_name_is_deterministic_and_bounded() -> None:
-    assert execution_name(blog()) == "Blog: Researcher, Writer"
-    long = execution_name(blog(name="N" * 99))
+    assert blog().execution_name == "Blog: Researcher, Writer"
+    long = blog(name="N" * 99).execution_name
     assert len(long) <= 100
     assert long.endswith("…")
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from domain.definition import Definition
 from domain.execution.events import (
     ExecutionCompleted,
     ExecutionEvents,
@@ -33,12 +32,12 @@ def after_step(state: Execution) -> tuple[ExecutionEvents, ...]:
     if state.is_held:
         return ()
     events: list[ExecutionEvents] = []
-    steps, routers = tuple(state.definition.graph), routers_of(state.definition)
+    steps, choosers = tuple(state.definition.graph), state.definition.choosers
     is_more_settled = True
     while is_more_settled and state.is_open:
         is_more_settled = False
         for step in steps:
-            for event in begin(state, step, routers.get(step, ())):
+            for event in begin(state, step, choosers.get(step, ())):
                 state = evolve(state, event)
                 events.append(event)
                 is_more_settled = is_more_settled or is_settled(state, step)
@@ -101,15 +100,6 @@ def is_reached(state: Execution, step: str, routers: Sequence[str]) -> bool | No
     if all(is_settled(state, name) for name in node.predecessors):
         return has_run
     return True if node.is_any and has_run else None
-
-
-def routers_of(definition: Definition) -> dict[str, list[str]]:
-    """Each step that others may lead to by their own choice, and those others."""
-    found: dict[str, list[str]] = {}
-    for name, node in definition.graph.items():
-        for target in node.targets:
-            found.setdefault(target, []).append(name)
-    return found
 
 
 def is_begun(state: Execution, step: str) -> bool:
