@@ -138,7 +138,7 @@ class Concurrency(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_
 
 
 class Definition(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, dict=True):
-    """A whole workflow document. What is worked out from it is worked out once, and is for reading only.
+    """A whole workflow document.
 
     inputs   JSON Schema by input name; a `default` makes the input optional
     steps    left out: one step, `crew`, of all the tasks in their order
@@ -165,7 +165,10 @@ class Definition(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
 
     @cached_property
     def graph(self) -> dict[str, Step]:
-        """The steps, with the single step of a document that gives none."""
+        """The steps, with the single step of a document that gives none.
+
+        Worked out once, and for reading only, like everything below that is.
+        """
         return self.steps or {SINGLE_STEP: Step(crew=Crew(tasks=tuple(self.tasks)))}
 
     @cached_property
