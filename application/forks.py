@@ -17,7 +17,7 @@ from domain.catalog import CATALOG, Catalog, Model
 from domain.checks import pointer
 from domain.definition import Definition, Json
 from domain.errors import Fault, Invalid, NotFound, Rejected
-from domain.execution import Edit, ExecutionRequested, ForkedFrom, RequestExecution
+from domain.execution import Edit, ExecutionRequested, ForkedFrom, Origin, RequestExecution
 from domain.execution.past import Past, past_of
 from domain.message import Event
 from domain.registry import event_of
@@ -100,8 +100,21 @@ class Fork:
     def _latest(self) -> int:
         """The last version at which every task and call that is overridden can still be another."""
         begun = (self._whole.began[task] - 1 for task in self._overrides.tasks if task in self._whole.tasks)
-        answered = (self._whole.answered[call] for call in self._overrides.calls)
+        answered = (self._answered(call) for call in self._overrides.calls)
         return min((len(self._events), *begun, *answered))
+
+    def _answered(self, call: str) -> int:
+        """The version from which on an answer can be given to a call: that of its own answer, or of its
+        beginning."""
+        unknown = self._whole.unknown.get(call)
+        return unknown.version if unknown else self._whole.answered[call]
+
+    def _edits(self) -> Iterator[Edit]:
+        for call, override in self._overrides.calls.items():
+            if (unknown := self._had.unknown.get(call)) is not None:
+                yield Edit(Origin(self._parent_id, unknown.version, call), override.result)
+            elif (outcome := self._had.call(call)) is not None:
+                yield Edit(outcome.origin, override.result)
 
     def _inputs(self, definition: Definition) -> dict[str, Json]:
         try:
@@ -111,12 +124,11 @@ class Fork:
             raise
 
     def _forked_from(self, definition: Definition) -> ForkedFrom:
-        outcomes = ((self._had.call(call), of.result) for call, of in self._overrides.calls.items())
         return ForkedFrom(
             self._parent_id,
             self._at,
             tasks=tuple(task for task in definition.tasks if task in self._had.tasks),
-            edits=tuple(Edit(outcome.origin, result) for outcome, result in outcomes if outcome),
+            edits=tuple(self._edits()),
             former_models={
                 name: former for name in definition.agents if (former := self._former(name, definition))
             },
@@ -137,9 +149,10 @@ class Fork:
 
     def _unknown_calls(self) -> Iterator[Fault]:
         for call in self._overrides.calls:
-            if self._whole.call(call) is None:
-                message = "is no call that was answered; expected the id of one in the history of"
-                yield Fault(pointer("overrides", "calls", call), f"{message} {self._parent_id}")
+            if self._whole.call(call) is None and call not in self._whole.unknown:
+                message = "is neither a call that was answered nor one of a tool; expected the id of one in"
+                at = pointer("overrides", "calls", call)
+                yield Fault(at, f"{message} the history of {self._parent_id}")
 
     def _too_late(self) -> Iterator[Fault]:
         """What is overridden, and had completed."""
@@ -158,7 +171,8 @@ class Fork:
         if overrides.model and done.issuperset(document.tasks):
             yield self._completed("/overrides/model", "every task", *document.tasks)
         for call in overrides.calls:
-            at, outcome = pointer("overrides", "calls", call), self._had.call(call)
+            at = pointer("overrides", "calls", call)
+            outcome = self._had.unknown.get(call) or self._had.call(call)
             if outcome is None:
                 yield Fault(at, f"was not answered by version {self._at}; expected a later `at`")
             elif outcome.task in done:

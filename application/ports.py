@@ -54,6 +54,7 @@ __all__ = [
     "FeedMoved",
     "Handler",
     "NewEvent",
+    "PastReview",
     "Prior",
     "Replayed",
     "Reporter",
@@ -165,6 +166,13 @@ class Prior(msgspec.Struct, frozen=True, tag_field="type", tag="Prior", omit_def
     is_edited: bool = False
 
 
+class PastReview(msgspec.Struct, frozen=True):
+    """What a person said of an output. shown: SHA-256 (hex) of what they were shown of it."""
+
+    said: TaskReviewed
+    shown: str
+
+
 class Assignment(msgspec.Struct, frozen=True, kw_only=True):
     """All that a runner needs to run one step; it never asks a database.
 
@@ -175,7 +183,7 @@ class Assignment(msgspec.Struct, frozen=True, kw_only=True):
     done     tasks of this step that a fork has taken over: not worked on, their outputs are in `outputs`
     former_models, is_what_if  see `ForkedFrom`
     unknown  tool calls of earlier attempts whose outcome nobody knows: begun, and no more was heard
-    reviews  what people said of the outputs of the step's tasks
+    reviews  what people said of the outputs of the step's tasks, in the past of a fork too
     """
 
     execution_id: str
@@ -193,7 +201,7 @@ class Assignment(msgspec.Struct, frozen=True, kw_only=True):
     former_models: dict[str, tuple[Model, ...]] = {}
     is_what_if: bool = False
     unknown: tuple[ToolCallStarted, ...] = ()
-    reviews: tuple[TaskReviewed, ...] = ()
+    reviews: tuple[PastReview, ...] = ()
     tenant: str = "default"
 
 

@@ -1,12 +1,14 @@
 """What a runner reads over the command channel before it begins: the step's past, and what it builds on.
 
-Called by `application.runs`. Its one rule: a text comes whole, or the call that gave it is made again.
+Called by `application.runs`. Its one rule: a text comes whole, or its outcome is handed on without it, and
+whoever asks for that outcome sees that it was lost.
 """
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import msgspec
-import structlog
 
 from application.channel import ReadJournal, ReadOutputs
 from application.contents import bring_back, whole_outputs
@@ -14,8 +16,6 @@ from application.ports import Assignment, Prior
 from application.reporting import Channel
 from domain.errors import NotFound
 from domain.execution import Journaled, TaskOutput
-
-log = structlog.get_logger()
 
 
 async def with_past(channel: Channel, assignment: Assignment) -> Assignment:
@@ -31,13 +31,11 @@ async def with_past(channel: Channel, assignment: Assignment) -> Assignment:
     journal: list[Journaled | Prior] = []
     for entry in pages:
         outcome = entry.outcome if isinstance(entry, Prior) else entry
-        try:
-            whole = await bring_back(outcome, channel.text)
-        except NotFound as error:
-            log.warning("a call is made again", call=outcome.call, reason=str(error))
-        else:
-            prior = isinstance(entry, Prior)
-            journal.append(msgspec.structs.replace(entry, outcome=whole) if prior else whole)
+        with suppress(NotFound):
+            outcome = await bring_back(outcome, channel.text)
+        journal.append(
+            msgspec.structs.replace(entry, outcome=outcome) if isinstance(entry, Prior) else outcome
+        )
     return msgspec.structs.replace(
         assignment, journal=tuple(journal), unknown=reply.unknown, reviews=reply.reviews
     )

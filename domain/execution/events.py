@@ -236,7 +236,7 @@ Drained: TypeAlias = (
 )
 """What an attempt may still report after it was told to let go: how what it had begun came out."""
 
-TakenOver: TypeAlias = CallReused | TaskReused | StepReused
+TakenOver: TypeAlias = CallReused | TaskReused | StepReused | SignalReceived
 """What a fork has of the past it began with."""
 
 ExecutionEvents: TypeAlias = (

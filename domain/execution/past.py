@@ -6,17 +6,21 @@ is made again, a task that was begun is gone through again.
 
 from __future__ import annotations
 
+from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple, overload
 
 import msgspec
 
 from domain.execution.answers import CallSettled
+from domain.execution.approvals import SignalReceived, StepResolved
 from domain.execution.calls import (
     CallReused,
     ModelCallCompleted,
     ModelCallStarted,
     ToolCallCompleted,
+    ToolCallFailed,
     ToolCallStarted,
 )
 from domain.execution.events import (
@@ -29,6 +33,14 @@ from domain.execution.events import (
 )
 from domain.execution.forks import Origin
 from domain.execution.state import Execution, StepStatus, evolve
+from domain.execution.values import Content
+
+
+class UnknownCall(NamedTuple):
+    """A tool call that nobody knows the outcome of: the version of its intent, and whose it was."""
+
+    version: int
+    task: str | None
 
 
 @dataclass(frozen=True)
@@ -38,12 +50,16 @@ class Past:
     calls     every known outcome, oldest first
     answered  by call, the version of its newest outcome
     began     by task, the version at which it was first begun
+    signals   that a step had taken which completed, or that were kept, in the order in which they are taken
+    unknown   tool calls that were begun and have no outcome
     """
 
     state: Execution
     calls: tuple[CallReused, ...]
     answered: dict[str, int]
     began: dict[str, int]
+    signals: tuple[SignalReceived, ...]
+    unknown: dict[str, UnknownCall]
 
     @property
     def tasks(self) -> frozenset[str]:
@@ -62,7 +78,8 @@ class Past:
         return next((reused for reused in reversed(self.calls) if reused.call == call), None)
 
     def taken_over(self) -> tuple[TakenOver, ...]:
-        """What a fork begins with: the calls and outputs of completed tasks, then the completed steps."""
+        """What a fork begins with: the calls and outputs of completed tasks, the completed steps, and the
+        signals that its steps will take."""
         calls = (call for call in self.calls if call.task in self.tasks)
         tasks = (
             TaskReused(step=name, task=task, output=self.state.outputs[task])
@@ -70,7 +87,7 @@ class Past:
             for task in self.state.definition.tasks_of(name)
             if task in self.tasks
         )
-        return (*calls, *tasks, *(StepReused(step=step) for step in self.steps))
+        return (*calls, *tasks, *(StepReused(step=step) for step in self.steps), *self.signals)
 
 
 def past_of(execution_id: str, events: Sequence[ExecutionEvents]) -> Past:
@@ -82,7 +99,41 @@ def past_of(execution_id: str, events: Sequence[ExecutionEvents]) -> Past:
             began.setdefault(event.task, version)
     calls = [*outcomes(execution_id, events)]
     answered = {call.call: version for version, call in calls}
-    return Past(state, tuple(call for _, call in calls), answered, began)
+    return Past(
+        state,
+        tuple(call for _, call in calls),
+        answered,
+        began,
+        signals_of(state, events),
+        unknown_calls(events),
+    )
+
+
+def signals_of(state: Execution, events: Iterable[ExecutionEvents]) -> tuple[SignalReceived, ...]:
+    """What the steps of a fork find when they wait for signals as those of this past did. What was taken by
+    a step that was sent back afterwards is gone."""
+    kept: defaultdict[str, deque[SignalReceived]] = defaultdict(deque)
+    taken: dict[str, SignalReceived] = {}
+    for event in events:
+        match event:
+            case SignalReceived(name=name):
+                kept[name].append(event)
+            case StepResolved(step=step, signal=str(name)):
+                taken.pop(step, None)
+                taken[step] = kept[name].popleft()
+    done = (one for step, one in taken.items() if state.steps[step].status is StepStatus.COMPLETED)
+    return (*done, *(one for each in kept.values() for one in each))
+
+
+def unknown_calls(events: Iterable[ExecutionEvents]) -> dict[str, UnknownCall]:
+    unknown: dict[str, UnknownCall] = {}
+    for version, event in enumerate(events, 1):
+        match event:
+            case ToolCallStarted(call=call, task=task):
+                unknown[call] = UnknownCall(version, task)
+            case ToolCallCompleted(call=call) | ToolCallFailed(call=call) | CallSettled(call=call):
+                unknown.pop(call, None)
+    return unknown
 
 
 def outcomes(execution_id: str, events: Iterable[ExecutionEvents]) -> Iterator[tuple[int, CallReused]]:
@@ -105,20 +156,24 @@ def outcome_of(
     """The outcome that an event tells, as a provider or tool gave it or as a person said."""
     if isinstance(event, CallSettled):
         intent = begun.get(event.call)
-        return settled_outcome(intent, event) if isinstance(intent, ToolCallStarted) else None
+        return settled_outcome(intent, event.result) if isinstance(intent, ToolCallStarted) else None
     return event if isinstance(event, Journaled) else None
 
 
-def settled_outcome(intent: ToolCallStarted, settled: CallSettled) -> ToolCallCompleted | None:
+@overload
+def settled_outcome(intent: ToolCallStarted, result: Content) -> ToolCallCompleted: ...
+@overload
+def settled_outcome(intent: ToolCallStarted, result: Content | None) -> ToolCallCompleted | None: ...
+def settled_outcome(intent: ToolCallStarted, result: Content | None) -> ToolCallCompleted | None:
     """The outcome that a person gave; None when the call is to be sent again."""
-    if settled.result is None:
+    if result is None:
         return None
     return ToolCallCompleted(
         step=intent.step,
         attempt=intent.attempt,
         call=intent.call,
         tool=intent.tool,
-        result=settled.result,
+        result=result,
         duration_ms=0,
         task=intent.task,
     )

@@ -35,7 +35,7 @@ from domain.execution import (
 from domain.execution.past import reused
 from infrastructure.crew.contents import canonical
 from infrastructure.crew.occurrences import Occurrences
-from infrastructure.crew.past import Journal, Questions
+from infrastructure.crew.past import Journal, Questions, is_lost
 from infrastructure.tools import UnknownOutcome
 
 R = TypeVar("R")
@@ -231,22 +231,25 @@ class Lane:
         occurrence = self._occurrences.claim(key)
         call = f"{key}:{occurrence}"
         same = (f"{self._key(kind, other)}:{occurrence}" for other in former)
+        questions = self.run.questions
         if (known := self.run.journal.take(chain((call,), same))) is not None:
-            if isinstance(known, Prior):
-                self.run.record_from_thread(self._reused(known, call))
-                known = known.outcome
-            return self._recalled(known, key, occurrence, recall)
+            outcome = known.outcome if isinstance(known, Prior) else known
+            if not is_lost(outcome):
+                if isinstance(known, Prior):
+                    self.run.record_from_thread(self._reused(known, call))
+                return self._recalled(outcome, key, occurrence, recall)
+            self._stop_at(questions.about_lost(started(call), if_unknown, of_fork=known is not outcome))
         if kind == "tool" and self.run.assignment.is_what_if:
             raise GaveUp(diverged(self.task, request))
-        if (intent := self.run.questions.unknown.get(call)) is not None:
-            self._doubt(intent, if_unknown)
+        if (intent := questions.unknown.get(call)) is not None:
+            self._stop_at(questions.about(intent, if_unknown))
         with self.run.call_in_flight():
             self.run.record_from_thread(started(call))
             begin = time.monotonic()
             try:
                 result = act(call)
             except Unclear:
-                self._doubt(cast("ToolCallStarted", started(call)), if_unknown)
+                self._stop_at(questions.about(cast("ToolCallStarted", started(call)), if_unknown))
                 raise
             except CallFailed as error:
                 self._occurrences.release(key, occurrence)
@@ -255,14 +258,13 @@ class Lane:
             self.run.record_from_thread(completed(call, result, ms_since(begin)))
         return result
 
-    def _doubt(self, intent: ToolCallStarted, policy: UnknownOutcome) -> None:
-        """Returns when the call is to be sent again."""
-        if policy == "ask":
-            self.run.record_from_thread(self.run.suspended(self.run.questions.about(intent)))
+    def _stop_at(self, doubt: Failure | Wait | None) -> None:
+        """Returns when the call is to be sent (again)."""
+        if isinstance(doubt, Wait):
+            self.run.record_from_thread(self.run.suspended(doubt))
             raise Stopped("the step waits for an answer", is_over=True, is_draining=True)
-        if policy == "fail":
-            message = f"{intent.tool} was called, and nobody knows whether that happened"
-            raise GaveUp(Failure("unknown_outcome", message, self.task))
+        if isinstance(doubt, Failure):
+            raise GaveUp(doubt)
 
     def _key(self, kind: str, request: Json) -> str:
         return f"{self.name}:{kind}:{sha256(canonical(request).encode(errors='replace')).hexdigest()[:16]}"

@@ -9,9 +9,22 @@ from __future__ import annotations
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from typing import cast
 
+from application.contents import digest_of
 from application.ports import Assignment, Prior
-from domain.execution import Journaled, TaskReviewed, ToolCallStarted, Wait
+from domain.execution import (
+    Failure,
+    Journaled,
+    ModelCallCompleted,
+    ModelCallStarted,
+    Progress,
+    TaskReviewed,
+    ToolCallCompleted,
+    ToolCallStarted,
+    Wait,
+)
+from infrastructure.tools import UnknownOutcome
 
 MAX_ANSWER_CHARACTERS = 4_000
 """Of an answer that a person is to approve: its beginning; the journal has it whole."""
@@ -36,6 +49,17 @@ class Journal:
         return None
 
 
+def is_lost(outcome: Journaled) -> bool:
+    """Whether the text that a call answered is not stored any more."""
+    match outcome:
+        case ModelCallCompleted():
+            return outcome.response.is_truncated
+        case ToolCallCompleted():
+            return outcome.result.is_truncated
+        case _:
+            return False
+
+
 class Questions:
     """What people are asked, and what they have answered.
 
@@ -46,10 +70,37 @@ class Questions:
     def __init__(self, assignment: Assignment) -> None:
         self.unknown = {intent.call: intent for intent in assignment.unknown}
         self.asks: Callable[[ToolCallStarted], bool] = lambda _: True
-        self._reviews = {review.review: review for review in assignment.reviews}
+        self._is_what_if = assignment.is_what_if
+        self._reviews = {(past.said.review, past.shown): past.said for past in assignment.reviews}
 
-    def about(self, intent: ToolCallStarted) -> Wait:
-        """Whether this call, and all like it, have happened."""
+    def about(self, intent: ToolCallStarted, policy: UnknownOutcome) -> Wait | Failure | None:
+        """What a call whose outcome nobody knows leads to; None: it is sent again."""
+        match policy:
+            case "ask":
+                return self._whether_they_happened(intent)
+            case "fail":
+                message = f"{intent.tool} was called, and nobody knows whether that happened"
+                return Failure("unknown_outcome", message, intent.task)
+            case "resend":
+                return None
+
+    def about_lost(self, intent: Progress, policy: UnknownOutcome, *, of_fork: bool) -> Wait | Failure | None:
+        """The same for a call that has an outcome whose text is not stored any more.
+
+        A model is not asked again: another answer would lead to other calls of tools. of_fork: the call was
+        made by another execution, under a key of its own.
+        """
+        if isinstance(intent, ToolCallStarted) and policy == "resend" and not of_fork:
+            return None
+        if isinstance(intent, ToolCallStarted) and policy != "fail" and not self._is_what_if:
+            asked = f"{intent.tool} {intent.arguments.text[:MAX_ARGUMENTS_CHARACTERS]}"
+            message = f"This happened, and what it answered is not stored any more: {asked}"
+            return Wait(kind="unknown_outcome", id=intent.call, message=message)
+        call = cast("ModelCallStarted | ToolCallStarted", intent)
+        return Failure("content_lost", f"what {call.call!r} answered is not stored any more", call.task)
+
+    def _whether_they_happened(self, intent: ToolCallStarted) -> Wait:
+        """This call, and all like it."""
         others = [other for call, other in self.unknown.items() if call != intent.call and self.asks(other)]
         calls = [
             f"{each.tool} {each.arguments.text[:MAX_ARGUMENTS_CHARACTERS]}" for each in (intent, *others)
@@ -62,7 +113,8 @@ class Questions:
         )
 
     def review(self, task: str, number: int, answer: str) -> TaskReviewed | Wait:
-        """What a person said of this answer, the number-th of its task; or that nobody has yet."""
-        review = f"{task}:review:{number}"
-        wait = Wait(kind="human_input", id=review, message=answer[:MAX_ANSWER_CHARACTERS])
-        return self._reviews.get(review, wait)
+        """What a person said of this answer, the number-th of its task; or that nobody has yet. What was said
+        of another answer counts for nothing."""
+        shown = answer[:MAX_ANSWER_CHARACTERS]
+        wait = Wait(kind="human_input", id=f"{task}:review:{number}", message=shown)
+        return self._reviews.get((wait.id, digest_of(shown.encode(errors="replace"))), wait)

@@ -275,6 +275,7 @@ def model_call(call: str, text: str, *, attempt: int = 1, is_truncated: bool = F
 async def test_a_second_attempt_gets_the_journal_of_the_first_whole_and_in_order() -> None:
     house = House(lease_s=0.1)
     calls = [model_call(f"c{number}", str(number) * 100_000) for number in range(9)]
+    lost = model_call("part", "beginning", is_truncated=True)
     got: list[tuple[Journaled | Prior, ...]] = []
 
     class Reading(PlainEngine):
@@ -283,7 +284,7 @@ async def test_a_second_attempt_gets_the_journal_of_the_first_whole_and_in_order
             if assignment.attempt == 1:
                 for call in calls:
                     await reporter.record(call)
-                await reporter.record(model_call("part", "beginning", is_truncated=True))
+                await reporter.record(lost)
                 await asyncio.Event().wait()
             return await super().run(assignment, reporter)
 
@@ -293,7 +294,7 @@ async def test_a_second_attempt_gets_the_journal_of_the_first_whole_and_in_order
         await eventually(lambda: recorded_calls(house, 10))
         async with house.running(house.runner("r2", Reading()).run()):
             await eventually(ended(house, "x"))
-    assert got == [(), tuple(calls)]
+    assert got == [(), (*calls, lost)]
 
 
 async def recorded_calls(house: House, count: int) -> bool:

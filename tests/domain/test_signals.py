@@ -10,6 +10,8 @@ from domain.definition import Join, Signal, Step, Task
 from domain.errors import NotFound, Rejected
 from domain.execution import (
     CancelExecution,
+    ForkedFrom,
+    RequestExecution,
     SignalReceived,
     Status,
     StepResolved,
@@ -18,7 +20,8 @@ from domain.execution import (
     TaskOutput,
     Wait,
 )
-from tests.domain.flows import CATALOG, Run, crew, flow, router
+from domain.execution.past import past_of
+from tests.domain.flows import CATALOG, Run, crew, flow, gate, router
 
 
 def waiting(after: tuple[str, ...] | Join = (), **fields: str) -> Step:
@@ -97,3 +100,43 @@ def test_a_fault_of_a_signal_names_its_field() -> None:
     faults = {fault.pointer: fault.message for fault in definition_faults(definition, CATALOG)}
     assert "unknown schema 'Nothing'" in faults["/steps/a/signal/payload_schema"]
     assert "is called as a task is" in faults["/steps/a"]
+
+
+def fork_of(run: Run) -> Run:
+    """With all that the run has behind it."""
+    fork, events = Run(run.state.definition), tuple(run.events)
+    fork.state, fork.events = fork.state.__class__(), []
+    request = RequestExecution(
+        execution_id="f",
+        name="f",
+        definition=run.state.definition,
+        inputs={"vip": False},
+        models={},
+        forked_from=ForkedFrom("x", len(events)),
+        taken_over=past_of("x", events).taken_over(),  # type: ignore[arg-type]
+    )
+    fork.send(request)
+    return fork
+
+
+def test_a_fork_has_the_signals_of_its_past_those_that_were_taken_and_those_that_were_kept() -> None:
+    run = Run(flow(one=waiting(name="go"), a=crew("a", ("one",)), two=waiting(("a",), name="go")))
+    run.signal("go", 1)
+    run.signal("go", 2)
+    run.signal("go", 3)
+    fork = fork_of(run)
+    assert fork.state.outputs["one"].structured == 1
+    assert fork.state.signals == {"go": (2, 3)}
+    fork.run("a")
+    assert (fork.state.outputs["two"].structured, fork.state.status) == (2, Status.COMPLETED)
+
+
+def test_a_fork_has_no_signal_that_a_step_took_which_was_sent_back() -> None:
+    run = Run(flow(a=crew("a"), one=waiting(("a",), name="go"), gate=gate(("one",), show=("a",))))
+    run.run("a")
+    run.signal("go", 1)
+    run.decide("retry", comment="Another one")
+    run.run("a")
+    run.signal("go", 2)
+    fork = fork_of(run)
+    assert (fork.state.outputs["one"].structured, fork.state.signals) == (2, {"go": ()})
