@@ -23,7 +23,6 @@ from typing import Any, Literal, TypeVar, cast
 from application.ports import Assignment, Prior, Reporter, Stopped
 from domain.definition import Json
 from domain.execution import (
-    CallReused,
     Failure,
     Journaled,
     Progress,
@@ -32,15 +31,13 @@ from domain.execution import (
     ToolCallStarted,
     Wait,
 )
-from domain.execution.past import reused
 from infrastructure.crew.contents import canonical
 from infrastructure.crew.occurrences import Occurrences
-from infrastructure.crew.past import Journal, Questions, is_lost
+from infrastructure.crew.past import Journal, Questions, diverged, is_lost, taken_over
 from infrastructure.tools import UnknownOutcome
 
 R = TypeVar("R")
 
-SHOWN_CHARACTERS = 500
 END_WITHIN_S = 1.0
 """How long cancelled parts of a crew may take to end; they only wait for threads."""
 
@@ -231,25 +228,21 @@ class Lane:
         occurrence = self._occurrences.claim(key)
         call = f"{key}:{occurrence}"
         same = (f"{self._key(kind, other)}:{occurrence}" for other in former)
-        questions = self.run.questions
         if (known := self.run.journal.take(chain((call,), same))) is not None:
-            outcome = known.outcome if isinstance(known, Prior) else known
-            if not is_lost(outcome):
-                if isinstance(known, Prior):
-                    self.run.record_from_thread(self._reused(known, call))
+            outcome = self._taken(known, call, started, if_unknown)
+            if outcome is not None:
                 return self._recalled(outcome, key, occurrence, recall)
-            self._stop_at(questions.about_lost(started(call), if_unknown, of_fork=known is not outcome))
         if kind == "tool" and self.run.assignment.is_what_if:
             raise GaveUp(diverged(self.task, request))
-        if (intent := questions.unknown.get(call)) is not None:
-            self._stop_at(questions.about(intent, if_unknown))
+        if (intent := self.run.questions.unknown.get(call)) is not None:
+            self._stop_at(self.run.questions.about(intent, if_unknown))
         with self.run.call_in_flight():
             self.run.record_from_thread(started(call))
             begin = time.monotonic()
             try:
                 result = act(call)
             except Unclear:
-                self._stop_at(questions.about(cast("ToolCallStarted", started(call)), if_unknown))
+                self._stop_at(self.run.questions.about(cast("ToolCallStarted", started(call)), if_unknown))
                 raise
             except CallFailed as error:
                 self._occurrences.release(key, occurrence)
@@ -269,28 +262,28 @@ class Lane:
     def _key(self, kind: str, request: Json) -> str:
         return f"{self.name}:{kind}:{sha256(canonical(request).encode(errors='replace')).hexdigest()[:16]}"
 
-    def _reused(self, known: Prior, call: str) -> CallReused:
-        return reused(
-            known.outcome,
-            known.origin,
-            agent=self.agent,
-            attempt=self.run.attempt,
-            call=call,
-            is_edited=known.is_edited,
-        )
+    def _taken(
+        self,
+        known: Journaled | Prior,
+        call: str,
+        started: Callable[[str], Progress],
+        policy: UnknownOutcome,
+    ) -> Journaled | None:
+        """A known outcome, with its text; None when that is lost and the call is to be sent again."""
+        outcome = known.outcome if isinstance(known, Prior) else known
+        if is_lost(outcome):
+            of_fork = isinstance(known, Prior)
+            self._stop_at(self.run.questions.about_lost(started(call), policy, of_fork=of_fork))
+            return None
+        if isinstance(known, Prior):
+            self.run.record_from_thread(taken_over(known, call, self.agent, self.run.attempt))
+        return outcome
 
     def _recalled(self, known: Journaled, key: str, occurrence: int, recall: Callable[[Journaled], R]) -> R:
         if isinstance(known, ToolCallFailed):
             self._occurrences.release(key, occurrence)
             raise CallFailed(known.failure)
         return recall(known)
-
-
-def diverged(task: str | None, request: Json) -> Failure:
-    """A what-if came to a tool call that its past does not hold."""
-    asked = canonical(request)[:SHOWN_CHARACTERS]
-    message = f"the past holds no answer to this tool call, and a what-if runs no tool: {asked}"
-    return Failure("what_if_diverged", message, task)
 
 
 def ms_since(begin: float) -> int:

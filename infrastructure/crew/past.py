@@ -13,7 +13,9 @@ from typing import cast
 
 from application.contents import digest_of
 from application.ports import Assignment, Prior
+from domain.definition import Json
 from domain.execution import (
+    CallReused,
     Failure,
     Journaled,
     ModelCallCompleted,
@@ -24,6 +26,8 @@ from domain.execution import (
     ToolCallStarted,
     Wait,
 )
+from domain.execution.past import reused
+from infrastructure.crew.contents import canonical
 from infrastructure.tools import UnknownOutcome
 
 MAX_ANSWER_CHARACTERS = 4_000
@@ -58,6 +62,20 @@ def is_lost(outcome: Journaled) -> bool:
             return outcome.result.is_truncated
         case _:
             return False
+
+
+def taken_over(known: Prior, call: str, agent: str | None, attempt: int) -> CallReused:
+    """The event of an outcome that is taken from the past of a fork, for this call."""
+    return reused(
+        known.outcome, known.origin, agent=agent, attempt=attempt, call=call, is_edited=known.is_edited
+    )
+
+
+def diverged(task: str | None, request: Json) -> Failure:
+    """A what-if came to a tool call that its past does not hold."""
+    asked = canonical(request)[:MAX_ARGUMENTS_CHARACTERS]
+    message = f"the past holds no answer to this tool call, and a what-if runs no tool: {asked}"
+    return Failure("what_if_diverged", message, task)
 
 
 class Questions:
