@@ -17,6 +17,7 @@ ALL = (
     "fold",
     "feed",
     "end_to_end",
+    "maps",
     "crew",
     "journal",
     "restart",
