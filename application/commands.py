@@ -16,6 +16,7 @@ import msgspec
 from application.contents import Contents, Part
 from application.ports import Append, Clock, CommandRecord, EventLog, NewEvent, Replayed
 from application.states import Preparation, Reads, Snapshot, StreamStates, Try, aggregate_of
+from application.turns import Turns
 from domain.errors import Conflict, KasalError, KeyReused, PreconditionFailed, TooLarge, Unavailable
 from domain.message import Aggregate, Event, Metadata, Recorded, tag_of
 from domain.registry import AnyCommand
@@ -85,6 +86,7 @@ class CommandHandler:
         self._log = log
         self._clock = clock
         self._streams = StreamStates(log)
+        self._turns = Turns()
 
     async def handle(self, command: AnyCommand | Preparation, context: Context) -> Outcome:
         """Decide a command and commit its events.
@@ -132,6 +134,10 @@ class CommandHandler:
 
     async def _attempt(self, wish: AnyCommand | Preparation, context: Context, attempt: Try) -> Outcome:
         command = await wish(attempt) if callable(wish) else wish
+        async with self._turns.of(command.stream):
+            return await self._decided(command, context, attempt)
+
+    async def _decided(self, command: AnyCommand, context: Context, attempt: Try) -> Outcome:
         aggregate = aggregate_of(command)
         before = await attempt.target(command)
         expected = context.expected_version

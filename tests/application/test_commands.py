@@ -8,10 +8,10 @@ import pytest
 
 from application.commands import CommandHandler, Context, Idempotency
 from application.ports import EventLog
-from application.requests import create_workflow, revise_workflow, run_workflow
+from application.requests import create_workflow, revise_workflow, run_definition, run_workflow
 from domain.catalog import Model, PlantEntry
 from domain.errors import Invalid, KeyReused, NotFound, PreconditionFailed, Rejected
-from domain.execution import CancelExecution, Execution
+from domain.execution import CancelExecution, Execution, SendSignal
 from domain.registry import event_of
 from domain.workflow import ArchiveWorkflow
 from infrastructure.clock import FixedClock, SystemClock
@@ -156,3 +156,13 @@ async def test_twenty_cancellations_have_one_effect(event_log: EventLog) -> None
     )
     assert sum(bool(result.events) for result in results) == 1
     assert {result.version for result in results} == {3}
+
+
+async def test_commands_that_come_at_once_on_one_stream_wait_for_each_other(event_log: EventLog) -> None:
+    """Deciding all of them on one state would have one succeed and the others come again, and give up."""
+    commands = await started(event_log)
+    steps = {"first": {"crew": {"tasks": ["greet"]}}, "reply": {"signal": {}, "after": ["first"]}}
+    await commands.handle(run_definition("x", {**DOCUMENT, "steps": steps}, {"who": "Ann"}), ME)
+    sent = [SendSignal(execution_id="x", name="reply", payload=number, by="me") for number in range(60)]
+    outcomes = await asyncio.gather(*(commands.handle(signal, ME) for signal in sent))
+    assert [outcome.version for outcome in outcomes] == list(range(3, 63))

@@ -30,7 +30,7 @@ MAPPED: dict[str, Any] = {
 
 
 class Result(msgspec.Struct, frozen=True):
-    """ms_per_item: from the start to COMPLETED, the best of some rounds. bytes_per_item: of all its events."""
+    """ms_per_item: from the start to COMPLETED, the best of some rounds; bytes_per_item: of all events."""
 
     database: str
     items: int
@@ -69,9 +69,7 @@ async def run(database: str, log_url: str = "", read_url: str = "") -> list[Resu
     async with house(log_url, read_url, runners=2) as (up, ends, _):
         workflow_id = post(up.client, "/v1/workflows", MAPPED)["id"]
         await measure(up, ends, workflow_id, SIZES[0])
-        rounds = [
-            [await measure(up, ends, workflow_id, items) for items in SIZES] for _ in range(ROUNDS)
-        ]
+        rounds = [[await measure(up, ends, workflow_id, items) for items in SIZES] for _ in range(ROUNDS)]
         results = []
         for items, measured in zip(SIZES, zip(*rounds, strict=True), strict=True):
             sizes = event_sizes(up, measured[0][1])

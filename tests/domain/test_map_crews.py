@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 
@@ -83,6 +84,15 @@ def test_an_items_runner_is_given_the_item_and_not_the_list() -> None:
     run = Mapped(mapping(), NAMES)
     run.send(StartStep(execution_id="x", step="each--1", turn=1, delivery=1, runner="r"))
     assert assignment_of("x", "each--1", run.state).inputs == {"item": "bob", "item_index": 1}
+
+
+def test_what_an_items_runner_is_given_is_as_large_whatever_the_lists_length() -> None:
+    sizes = set()
+    for count in (10, 1_000):
+        run = Mapped(mapping(), ["ada"] * count)
+        run.send(StartStep(execution_id="x", step="each--1", turn=1, delivery=1, runner="r"))
+        sizes.add(len(msgspec.json.encode(assignment_of("x", "each--1", run.state))))
+    assert len(sizes) == 1
 
 
 def test_an_items_runner_is_given_the_inputs_that_its_texts_name() -> None:
