@@ -20,21 +20,17 @@ def uuid7(unix_ms: int, randomness: bytes) -> str:
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
-def tail_of(random_hex: str) -> str:
-    """What follows the time in a UUIDv7, from 20 random hexadecimal digits."""
-    variant = "89ab"[int(random_hex[3], 16) & 3]
-    return f"7{random_hex[:3]}-{variant}{random_hex[4:7]}-{random_hex[7:19]}"
-
-
 class SystemClock:
     """The machine's clock and its random bytes. Safe from any thread, and after a fork.
 
-    The bytes are fetched many at a time: each call of the kernel lets go of the interpreter's lock, and to
-    get it back beside a busy writer thread costs ten times the call.
+    What follows the time in an id is a random number that is counted on from (RFC 9562, 6.2, method 2), anew
+    every so many ids: each call of the kernel for random bytes lets go of the interpreter's lock, and to get
+    it back beside a busy writer thread costs ten times the call.
     """
 
     def __init__(self) -> None:
-        self._tails: Iterator[str] = iter(())
+        self._seed = new_seed()
+        self._moment = (0, "")
         forget = WeakMethod(self._forget)
         os.register_at_fork(after_in_child=lambda: (alive := forget()) and alive())
 
@@ -42,20 +38,28 @@ class SystemClock:
         return datetime.now(UTC)
 
     def new_id(self) -> str:
-        tail = next(self._tails, None) or self._fetch()
-        moment = f"{time.time_ns() // 1_000_000:012x}"
-        return f"{moment[:8]}-{moment[8:]}-{tail}"
-
-    def _fetch(self) -> str:
-        """What follows the time in an id, for the next ids."""
-        fetched = os.urandom(10 * IDS_AT_ONCE).hex()
-        first, *rest = (tail_of(fetched[at : at + 20]) for at in range(0, len(fetched), 20))
-        self._tails = iter(rest)
-        return first
+        head, numbers = self._seed
+        if (number := next(numbers, None)) is None:
+            self._forget()
+            return self.new_id()
+        unix_ms, moment = self._moment
+        if (now_ms := time.time_ns() // 1_000_000) != unix_ms:
+            text = f"{now_ms:012x}"
+            moment = f"{text[:8]}-{text[8:]}-"
+            self._moment = (now_ms, moment)
+        return f"{moment}{head}{number:012x}"
 
     def _forget(self) -> None:
-        """In a forked process: what is left is its parent's."""
-        self._tails = iter(())
+        """Count on from another number; in a forked process, the old one is its parent's."""
+        self._seed = new_seed()
+
+
+def new_seed() -> tuple[str, Iterator[int]]:
+    """The random part of `IDS_AT_ONCE` ids: what they share, and the number at the end of each."""
+    randomness = os.urandom(10)
+    shared = uuid7(0, randomness)[14:24]
+    first = int.from_bytes(randomness[4:]) & (2**47 - 1)
+    return shared, iter(range(first, first + IDS_AT_ONCE))
 
 
 class FixedClock:

@@ -35,7 +35,10 @@ class Status(StrEnum):
 
     @property
     def is_terminal(self) -> bool:
-        return self in (Status.COMPLETED, Status.FAILED, Status.CANCELLED, Status.TIMED_OUT)
+        return self in TERMINAL
+
+
+TERMINAL = (Status.COMPLETED, Status.FAILED, Status.CANCELLED, Status.TIMED_OUT)
 
 
 class StepStatus(StrEnum):
@@ -53,12 +56,16 @@ class StepStatus(StrEnum):
     @property
     def is_settled(self) -> bool:
         """The steps behind it need not wait for it any more."""
-        return self in (StepStatus.COMPLETED, StepStatus.SKIPPED, StepStatus.REJECTED)
+        return self in SETTLED
 
     @property
     def is_active(self) -> bool:
         """With a runner, or on the way to one."""
-        return self in (StepStatus.SCHEDULED, StepStatus.RUNNING)
+        return self in ACTIVE
+
+
+SETTLED = (StepStatus.COMPLETED, StepStatus.SKIPPED, StepStatus.REJECTED)
+ACTIVE = (StepStatus.SCHEDULED, StepStatus.RUNNING)
 
 
 class Lease(msgspec.Struct, frozen=True):
