@@ -26,6 +26,9 @@ from infrastructure.planned import TABLES, PlannedRows
 from projections.database import ReadDatabase
 from projections.positions import position_of
 
+TIMERS_EVERY_S = 0.05
+"""Timers are set for seconds and more: they need not hear of each commit by itself."""
+
 
 async def dispatch(
     connection: Connection,
@@ -34,11 +37,11 @@ async def dispatch(
     commands: CommandHandler,
     queue: WorkQueue,
     clock: Clock,
-    new_feed: Callable[[], Feed],
+    new_feed: Callable[[float], Feed],
     *,
     runners_are_gone: bool,
 ) -> None:
-    """Both loops, until they are cancelled."""
+    """Both loops, until they are cancelled. new_feed: one that may gather its events for so many seconds."""
     table, planned, timers = OpenRows(read_db, clock), PlannedRows(read_db), JetStreamTimers(connection)
 
     async def position() -> int:
@@ -48,7 +51,7 @@ async def dispatch(
         await signal(connection, control_subject(execution_id), order.encode())
 
     dispatcher = Dispatcher(
-        new_feed(), queue, commands, table.open_work, announce, runners_are_gone=runners_are_gone
+        new_feed(0), queue, commands, table.open_work, announce, runners_are_gone=runners_are_gone
     )
     kinds = (
         StepDelays(timers, queue, table.delayed_steps),
@@ -58,4 +61,4 @@ async def dispatch(
     )
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(dispatcher.run())
-        tasks.create_task(Alarms(new_feed(), timers, kinds, position).run())
+        tasks.create_task(Alarms(new_feed(TIMERS_EVERY_S), timers, kinds, position).run())

@@ -183,7 +183,7 @@ class Installation:
             await self.commands(),
             await self.queue(),
             self.clock,
-            lambda: LogFeed(log) if follow_log else self.feed(),
+            lambda gather_s: LogFeed(log, gather_s) if follow_log else self.feed(),
             runners_are_gone=runners_are_gone,
         )
 
