@@ -152,13 +152,16 @@ class Dispatcher:
     async def _recover(self) -> int:
         """Put every open step into the queue, which keeps a turn once. Returns the view's position."""
         position, steps, candidates = await self._find_open()
-        orphans = [step for step in steps if step.is_with_runner and self._runners_are_gone]
+        orphans = [step for step in steps if self._is_orphan(step)]
+        queued = [step for step in steps if step.is_queued and not self._is_orphan(step)]
         await asyncio.gather(*map(self._reschedule, orphans))
-        queued = [step for step in steps if step.is_queued and step not in orphans]
         await asyncio.gather(*(self._queue.enqueue(again(step)) for step in queued))
         self._runners_are_gone = False
         await self._admission.recover(candidates)
         return position
+
+    def _is_orphan(self, step: OpenStep) -> bool:
+        return self._runners_are_gone and step.is_with_runner
 
     async def _reschedule(self, step: OpenStep) -> None:
         command = RescheduleStep(

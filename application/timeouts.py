@@ -15,6 +15,7 @@ from application.commands import CommandHandler, Context
 from application.ports import Clock, EventLog
 from application.timers import Timer, Timers
 from domain.execution import (
+    EXECUTION,
     Execution,
     ExecutionEvents,
     ExecutionRequested,
@@ -80,6 +81,9 @@ class Timeouts:
             await self._look(execution)
 
     async def _look(self, execution: LimitedExecution) -> None:
+        known = await self._commands.known_state(EXECUTION, execution.execution_id)
+        if known.request is not None and known.definition.limits.timeout_s is None:
+            return  # a limit never changes: without one, nothing has to be counted
         events = await self._log.read_stream(f"execution-{execution.execution_id}")
         now = self._clock.now()
         state, spent_s = time_spent(events, now)

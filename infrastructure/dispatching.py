@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from application.commands import CommandHandler
 from application.delays import StepDelays
-from application.dispatcher import Dispatcher, Feed, Order
+from application.dispatcher import Dispatcher, Feed, OpenWork, Order, patiently
 from application.ports import Clock, EventLog, WorkQueue
 from application.schedules import ScheduleRuns
 from application.timeouts import Timeouts
@@ -41,7 +41,12 @@ async def dispatch(
     *,
     runners_are_gone: bool,
 ) -> None:
-    """Both loops, until they are cancelled. new_feed: one that may gather its events for so many seconds."""
+    """Both loops, until they are cancelled.
+
+    new_feed: one that may gather its events for so many seconds.
+    runners_are_gone: steps that the log shows with a runner begin again at once, also those that the read
+    tables do not know of yet.
+    """
     table, planned, timers = OpenRows(read_db, clock), PlannedRows(read_db), JetStreamTimers(connection)
 
     async def position() -> int:
@@ -50,8 +55,14 @@ async def dispatch(
     async def announce(execution_id: str, order: Order) -> None:
         await signal(connection, control_subject(execution_id), order.encode())
 
+    head = await patiently(log.head) if runners_are_gone else 0
+
+    async def find_open() -> OpenWork:
+        await table.reach(head)
+        return await table.open_work()
+
     dispatcher = Dispatcher(
-        new_feed(0), queue, commands, table.open_work, announce, runners_are_gone=runners_are_gone
+        new_feed(0), queue, commands, find_open, announce, runners_are_gone=runners_are_gone
     )
     kinds = (
         StepDelays(timers, queue, table.delayed_steps),

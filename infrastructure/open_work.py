@@ -9,18 +9,27 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
+import structlog
+
 from application.admission import Candidate, Stage
 from application.delays import DelayedStep
 from application.dispatcher import OpenStep, OpenWork
 from application.ports import Clock, Work
 from application.timeouts import LimitedExecution
+from domain.errors import NotCaughtUp
 from domain.slots import SlotRequest
 from projections import open_steps as rows
 from projections.database import ReadDatabase
-from projections.positions import position_of
+from projections.positions import position_of, wait_for
+
+log = structlog.get_logger()
 
 ALL_OPEN = 10_000_000
 """Every open execution: what the queue forgot must be found whole."""
+
+
+CATCH_UP_S = 30.0
+"""After so long, leases have ended by themselves."""
 
 
 class OpenRows:
@@ -32,6 +41,13 @@ class OpenRows:
 
     async def position(self) -> int:
         return await position_of(self._read_db, [rows.NAME])
+
+    async def reach(self, position: int, within_s: float = CATCH_UP_S) -> None:
+        """Wait until the rows show what was recorded up to a position, but not for ever."""
+        try:
+            await wait_for(self._read_db, [rows.NAME], position, within_s)
+        except NotCaughtUp as error:
+            log.warning("some steps may wait for the leases of runners that are gone", reason=str(error))
 
     async def open_work(self) -> OpenWork:
         position, now = await self.position(), self._clock.now()
