@@ -16,6 +16,7 @@ from collections.abc import Mapping
 import click
 
 from domain import errors
+from interfaces.loading import for_good
 
 COMMANDS: Mapping[str, tuple[str, str]] = {
     "up": ("interfaces.processes.up:up", "Run everything on this machine until Ctrl-C."),
@@ -64,7 +65,8 @@ class LazyGroup(click.Group):
         if cmd_name not in COMMANDS:
             return None
         module, _, attribute = COMMANDS[cmd_name][0].partition(":")
-        command: click.Command = getattr(importlib.import_module(module), attribute)
+        with for_good():
+            command: click.Command = getattr(importlib.import_module(module), attribute)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

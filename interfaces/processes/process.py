@@ -7,7 +7,6 @@ to finish or hand back what it holds.
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import signal
 import sys
@@ -33,16 +32,13 @@ def run(name: str, main: Main, **given: Any) -> None:
     """Run one process until it is told to stop. Exits with 1 when it ends by itself. `given`: options."""
     settings = load_settings(**given)
     configure_logging(settings.log_level, name)
-    freeze()
+    switch_often()
     uvloop.run(until_stopped(name, main, settings))
 
 
-def freeze() -> None:
-    """What is imported stays: a full collection would pause the loop for some 40 ms, and in a forked process
-    copy every page that it shares."""
+def switch_often() -> None:
+    """The event loop waits for a thread that computes a tenth of what Python lets it wait."""
     sys.setswitchinterval(0.0005)
-    gc.collect()
-    gc.freeze()
 
 
 async def until_stopped(name: str, main: Main, settings: Settings) -> None:

@@ -19,7 +19,8 @@ from application.ports import CrewEngine
 from domain.errors import Invalid
 from infrastructure.settings import Settings, load_settings
 from infrastructure.wiring import Engine, Installation, Line, load_engine, run_alone
-from interfaces.processes.process import configure_logging, freeze, until_stopped
+from interfaces.loading import for_good
+from interfaces.processes.process import configure_logging, switch_often, until_stopped
 from interfaces.processes.supervisor import Supervisor
 
 
@@ -38,8 +39,9 @@ def runner(
     settings = settled(load_settings(queues=queues, concurrency=concurrency, runner_processes=processes))
     configure_logging(settings.log_level, "runner")
     with tempfile.TemporaryDirectory(prefix="kasal-runner-") as home:
-        loaded = load_engine(engine, settings, Path(home))
-        freeze()
+        with for_good():
+            loaded = load_engine(engine, settings, Path(home))
+        switch_often()
         code = supervisor(settings, loaded, parent).run()
     sys.stderr.flush()
     os._exit(code)  # not by the interpreter's shutdown, which can hang or crash with CrewAI loaded

@@ -7,6 +7,7 @@ It prints its port and serves until it is ended.
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
 import sys
 from contextlib import asynccontextmanager
@@ -34,7 +35,7 @@ from interfaces.http.answers import Accepted
 from interfaces.http.app import create_app, spare_the_collector
 from interfaces.http.examples import BLOG
 from interfaces.http.parts import Parts
-from interfaces.processes.process import freeze
+from interfaces.processes.process import switch_often
 from projections.database import open_read_database
 
 WORKFLOW = "blog-production"
@@ -83,7 +84,9 @@ async def no_tokens(tenant: str, execution_id: str) -> Any:
 
 
 async def main(kind: str, url: str) -> None:
-    freeze()
+    switch_often()
+    gc.collect()
+    gc.freeze()
     spare_the_collector()
     app = await api(url) if kind == "api" else Litestar([stub], openapi_config=None, logging_config=None)
     listener = socket.create_server(("127.0.0.1", 0))
