@@ -20,7 +20,13 @@ import structlog
 
 from application.workflow_index import WorkflowIndex
 from domain.errors import KasalError, Unavailable
-from domain.execution import ExecutionCancelled, ExecutionCompleted, ExecutionFailed, ExecutionTimedOut
+from domain.execution import (
+    ExecutionArchived,
+    ExecutionCancelled,
+    ExecutionCompleted,
+    ExecutionFailed,
+    ExecutionTimedOut,
+)
 from domain.message import Recorded, tag_of
 
 log = structlog.get_logger()
@@ -31,7 +37,14 @@ PAGE = 500
 RETRY_S = 1.0
 
 TERMINAL_TAGS = frozenset(
-    tag_of(event) for event in (ExecutionCompleted, ExecutionFailed, ExecutionCancelled, ExecutionTimedOut)
+    tag_of(event)
+    for event in (
+        ExecutionCompleted,
+        ExecutionFailed,
+        ExecutionCancelled,
+        ExecutionTimedOut,
+        ExecutionArchived,
+    )
 )
 
 Form = Callable[[Recorded], bytes]

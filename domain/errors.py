@@ -9,6 +9,7 @@ KasalError
 ├── Conflict            another command was first, three times over
 ├── PreconditionFailed  the version that the caller named (If-Match) is not the current one
 ├── NotFound            no such workflow, execution, entry
+│   └── Archived        the execution was, and has left the read tables
 ├── KeyReused           an idempotency key came again with another request
 ├── TooLarge            an event or a body is beyond its bound
 ├── ConditionError      an expression can not be read, or not be worked out on the values at hand
@@ -75,6 +76,10 @@ class PreconditionFailed(KasalError):
 
 class NotFound(KasalError):
     """There is nothing by that name."""
+
+
+class Archived(NotFound):
+    """The execution has left the read tables; the message says where it went."""
 
 
 class KeyReused(KasalError):

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import msgspec
 
 from domain.errors import (
+    Archived,
     Conflict,
     Fault,
     Invalid,
@@ -78,6 +79,7 @@ KINDS: dict[str, Kind] = {
         Kind(408, "body_timeout", "The body did not arrive in time"),
         Kind(409, "conflict", "Another command was first"),
         Kind(409, "rejected", "The state forbids the command"),
+        Kind(410, "archived", "The execution was archived"),
         Kind(410, "position_gone", "The log does not have that position"),
         Kind(412, "precondition_failed", "The version is not the one expected"),
         Kind(413, "too_large", "The request is too large"),
@@ -99,6 +101,7 @@ CODES: tuple[tuple[type[KasalError], str], ...] = (
     (Rejected, "rejected"),
     (Conflict, "conflict"),
     (PreconditionFailed, "precondition_failed"),
+    (Archived, "archived"),
     (NotFound, "not_found"),
     (KeyReused, "key_reused"),
     (TooLarge, "too_large"),

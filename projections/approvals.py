@@ -9,6 +9,7 @@ from domain.execution import (
     ApprovalGiven,
     ApprovalRejected,
     ApprovalRequested,
+    ExecutionArchived,
     ExecutionCancelled,
     ExecutionCompleted,
     ExecutionFailed,
@@ -99,7 +100,9 @@ ASKING = ReadTable(
     category="execution",
 )
 ENDS = tags(ExecutionCompleted, ExecutionFailed, ExecutionCancelled, ExecutionTimedOut)
-READ = tags(ExecutionRequested, ApprovalRequested, ApprovalGiven, ApprovalRejected, StepResolved) | ENDS
+READ = ENDS | tags(
+    ExecutionRequested, ApprovalRequested, ApprovalGiven, ApprovalRejected, StepResolved, ExecutionArchived
+)
 
 
 def fold(rows: Rows, fact: Fact) -> None:
@@ -117,6 +120,9 @@ def fold(rows: Rows, fact: Fact) -> None:
             decided(rows, fact, e.step, "retried" if e.retried else "rejected", rejection(e, fact))
         case StepResolved(step=step):
             decided(rows, fact, step, "approved")
+        case ExecutionArchived():
+            rows.remove_all(APPROVALS, fact.entity_id)
+            rows.remove(ASKING, fact.entity_id)
         case _ if (left := rows.get(ASKING, fact.entity_id)) is not None:
             for step in tuple(left.pending):
                 decided(rows, fact, step, "withdrawn")
@@ -191,7 +197,7 @@ def decided(rows: Rows, fact: Fact, step: str, status: str, decision: Decision |
         row.decisions.append(decision)
 
 
-APPROVALS_PROJECTION = Projection(NAME, 2, (APPROVALS, ASKING), fold, ("execution",))
+APPROVALS_PROJECTION = Projection(NAME, 3, (APPROVALS, ASKING), fold, ("execution",))
 
 
 async def list_approvals(

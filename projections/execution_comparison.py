@@ -36,6 +36,7 @@ from domain.execution import (
 from projections.database.shape import ReadDatabase
 from projections.differences import Change, differences
 from projections.execution_history import HistoryEntry
+from projections.execution_list import absent
 from projections.execution_states import Spent, entries_of, plain, reached
 from projections.projection import milliseconds_between
 
@@ -230,11 +231,13 @@ class Reading:
 async def diff_executions(
     read_db: ReadDatabase, tenant: str, left: str, right: str, *, limit: int
 ) -> ExecutionsDiff:
-    """Raises `NotFound` when there is not one of them."""
+    """Raises `NotFound`, `Archived` when there is not one of them."""
     known: dict[str, Reading] = {}
     for execution_id in (left, right):
         if execution_id not in known:
             await read_execution(read_db, tenant, execution_id, known)
+        if known[execution_id].last is None:
+            raise await absent(read_db, tenant, execution_id)
     one, other = known[left], known[right]
     sides = one.side(), other.side()
     found = list(call_differences(one, other))

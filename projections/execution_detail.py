@@ -6,9 +6,9 @@ import msgspec
 from sqlalchemy import Index, MetaData, Table
 
 from domain.definition import Definition, Json
-from domain.errors import NotFound
 from domain.execution import (
     BudgetRaised,
+    ExecutionArchived,
     ExecutionCancelled,
     ExecutionCompleted,
     ExecutionFailed,
@@ -32,6 +32,7 @@ from projections.detail_steps import (
     send_steps_back,
     step_of,
 )
+from projections.execution_list import absent
 from projections.execution_summary import ExecutionSummary, change, requested
 from projections.paging import Document, is_storable
 from projections.projection import Fact, Projection, Rows, tags
@@ -43,6 +44,7 @@ REQUESTED = tag_of(ExecutionRequested)
 PAUSED, RESUMED = tag_of(ExecutionPaused), tag_of(ExecutionResumed)
 RETRIED = tag_of(ExecutionRetried)
 RAISED = tag_of(BudgetRaised)
+ARCHIVED = tag_of(ExecutionArchived)
 ENDS = tags(ExecutionCompleted, ExecutionFailed, ExecutionCancelled, ExecutionTimedOut)
 
 
@@ -133,6 +135,11 @@ def fold(rows: Rows, fact: Fact) -> None:
             child = Child(fact.entity_id, event.forked_from.at)
             rows.put(CHILDREN, ChildRow(fact.entity_id, event.forked_from.execution_id, fact.tenant, child))
         return
+    if fact.tag == ARCHIVED:
+        rows.remove(DETAILS, fact.entity_id)
+        rows.remove(PINNED, fact.entity_id)
+        rows.remove(CHILDREN, fact.entity_id)
+        return
     row = rows.change(DETAILS, fact.entity_id)
     change(row, fact)
     if fact.tag in RESERVING:
@@ -213,13 +220,13 @@ SELECT doc, 0, execution_id FROM (
 
 
 async def get_execution(read_db: ReadDatabase, tenant: str, execution_id: str) -> Document:
-    """With its first 100 forks; the list has them all. Raises `NotFound`."""
+    """With its first 100 forks; the list has them all. Raises `NotFound`, `Archived`."""
     rows = []
     if is_storable(execution_id):
         rows = await read_db.fetch(SELECT, {"tenant": tenant, "execution_id": execution_id})
     whole = [row for row in rows if row[1]]
     if not whole:
-        raise NotFound(f"there is no execution {execution_id!r}")
+        raise await absent(read_db, tenant, execution_id)
     detail, version, rest = whole[0]
     forks = ",".join(doc for doc, is_whole, _ in sorted(rows, key=lambda row: str(row[2])) if not is_whole)
     text = f'{detail[:-1]},"children":[{forks}],{rest[1:]}'

@@ -7,13 +7,16 @@ from collections.abc import Sequence
 import msgspec
 from sqlalchemy import MetaData, Table
 
-from domain.errors import NotFound
+from domain.execution import ExecutionArchived
+from domain.message import tag_of
 from projections.database.shape import ReadDatabase
+from projections.execution_list import absent
 from projections.paging import DEFAULT_LIMIT, Listing, Page
 from projections.projection import Fact, Projection, Rows
 from projections.tables import ReadTable, doc, key, text
 
 NAME = "execution_history"
+ARCHIVED = tag_of(ExecutionArchived)
 
 
 class HistoryEntry(msgspec.Struct, kw_only=True):
@@ -68,6 +71,9 @@ HISTORY = ReadTable(
 
 
 def fold(rows: Rows, fact: Fact) -> None:
+    if fact.tag == ARCHIVED:
+        rows.remove_all(HISTORY, fact.entity_id)
+        return
     metadata = fact.recorded.metadata
     entry = HistoryEntry(
         version=fact.version,
@@ -85,7 +91,7 @@ def fold(rows: Rows, fact: Fact) -> None:
     rows.put(HISTORY, HistoryRow(fact.entity_id, fact.tenant, entry))
 
 
-EXECUTION_HISTORY = Projection(NAME, 2, (HISTORY,), fold, ("execution",))
+EXECUTION_HISTORY = Projection(NAME, 3, (HISTORY,), fold, ("execution",))
 
 
 async def list_history(
@@ -99,7 +105,7 @@ async def list_history(
     limit: int = DEFAULT_LIMIT,
     cursor: str | None = None,
 ) -> Page:
-    """In the order in which it happened. Raises `NotFound` for an execution that has no history at all.
+    """In the order in which it happened. Raises `NotFound`, `Archived` for an execution without one.
 
     type      stored tags: only events of one of them
     contains  only events whose JSON holds this text, upper and lower case apart
@@ -111,7 +117,7 @@ async def list_history(
     listing.holds("doc", contains and msgspec.json.encode(contains)[1:-1].decode())
     page = await listing.page(read_db, limit, cursor)
     if page.items_json == b"[]" and not await exists(read_db, tenant, execution_id):
-        raise NotFound(f"there is no execution {execution_id!r}")
+        raise await absent(read_db, tenant, execution_id)
     return page
 
 

@@ -13,7 +13,7 @@ from typing import Any, cast
 
 import msgspec
 
-from domain.errors import NotFound
+from domain.errors import Archived, NotFound
 from domain.execution import (
     EXECUTION,
     CallReused,
@@ -28,6 +28,7 @@ from domain.registry import decoded
 from projections.database.shape import ReadDatabase
 from projections.differences import Change, differences
 from projections.execution_history import NAME, HistoryEntry
+from projections.execution_list import absent
 from projections.paging import Document, refuse
 from projections.projection import timestamp
 
@@ -125,7 +126,7 @@ async def get_state(
 ) -> Document:
     """The state at a version, at a time (of the last event recorded by then), or now.
 
-    Raises `NotFound` for what the execution never was, `Invalid` when both are given.
+    Raises `NotFound` for what the execution never was, `Archived`, `Invalid` when both are given.
     """
     if version is not None and at is not None:
         refuse("at", "expected either version or at, not both")
@@ -134,6 +135,8 @@ async def get_state(
     state, newest = EXECUTION.initial, None
     async for entry, event in entries_of(read_db, tenant, execution_id, to=version):
         state, newest = EXECUTION.evolve(state, event), entry
+    if newest is None:
+        raise await absent(read_db, tenant, execution_id)
     last = reached(execution_id, newest, version)
     found = StateAt(
         execution_id=execution_id, version=last.version, position=last.position, at=last.at, state=state
@@ -150,7 +153,9 @@ async def version_at(read_db: ReadDatabase, tenant: str, execution_id: str, at: 
     rows = await read_db.fetch(query, {"id": execution_id, "tenant": tenant, "at": timestamp(at)})
     version: int | None = rows[0][0]
     if version is None:
-        raise NotFound(f"there was no execution {execution_id!r} at {timestamp(at)}")
+        why = await absent(read_db, tenant, execution_id)
+        never = NotFound(f"there was no execution {execution_id!r} at {timestamp(at)}")
+        raise why if isinstance(why, Archived) else never
     return version
 
 
@@ -171,6 +176,8 @@ async def diff_versions(
         else:
             events[entry.type] += 1
             spent.add(event)
+    if newest is None:
+        raise await absent(read_db, tenant, execution_id)
     last = reached(execution_id, newest, after)
     if before:
         reached(execution_id, begin, before)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from domain.errors import NotFound
 from domain.execution import (
     ApprovalRejected,
     CallReused,
     CallSettled,
     Content,
+    ExecutionArchived,
     ExecutionCancelled,
     ExecutionCompleted,
     ExecutionFailed,
@@ -34,15 +34,28 @@ from domain.execution import (
     ToolCallFailed,
     ToolCallStarted,
 )
+from domain.message import tag_of
 from projections.database.shape import ReadDatabase
+from projections.execution_list import absent
 from projections.paging import DEFAULT_LIMIT, Listing, Page, is_storable
 from projections.projection import Fact, Projection, Rows, milliseconds_between
 from projections.timeline_rows import ENTRIES, NAME, RUNS, Entry, Run, Text
+
+ARCHIVED = tag_of(ExecutionArchived)
 
 
 def fold(rows: Rows, fact: Fact) -> None:
     if fact.version == 1:
         rows.put(RUNS, Run(fact.entity_id, fact.tenant, {}))
+    if fact.tag == ARCHIVED:
+        rows.remove_all(ENTRIES, fact.entity_id)
+        rows.remove(RUNS, fact.entity_id)
+    else:
+        draw(rows, fact)
+
+
+def draw(rows: Rows, fact: Fact) -> None:
+    """Entries begin and end."""
     match fact.event:
         case StepScheduled() | StepResolved() | ApprovalRejected() as e:
             end_wait(rows, fact, e.step)
@@ -207,7 +220,7 @@ def end_wait(rows: Rows, fact: Fact, step: str) -> None:
             end(rows, fact, entry)
 
 
-EXECUTION_TIMELINE = Projection(NAME, 4, (ENTRIES, RUNS), fold, ("execution",))
+EXECUTION_TIMELINE = Projection(NAME, 5, (ENTRIES, RUNS), fold, ("execution",))
 
 
 async def list_timeline(
@@ -218,12 +231,12 @@ async def list_timeline(
     limit: int = DEFAULT_LIMIT,
     cursor: str | None = None,
 ) -> Page:
-    """In the order in which things began. Raises `NotFound` for an unknown execution."""
+    """In the order in which things began. Raises `NotFound`, `Archived`."""
     listing = Listing(NAME, tenant, {"position": int})
     listing.equal("execution_id", execution_id)
     page = await listing.page(read_db, limit, cursor)
     if page.items_json == b"[]" and not await exists(read_db, tenant, execution_id):
-        raise NotFound(f"there is no execution {execution_id!r}")
+        raise await absent(read_db, tenant, execution_id)
     return page
 
 

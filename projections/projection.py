@@ -108,6 +108,10 @@ class Rows(Protocol):
         """No such row any more; there need not be one."""
         ...
 
+    def remove_all(self, table: ReadTable[R], *beginning: str | int) -> None:
+        """No row any more whose key begins so."""
+        ...
+
 
 Fold: TypeAlias = Callable[[Rows, Fact], None]
 

@@ -23,12 +23,17 @@ R = TypeVar("R", bound=msgspec.Struct)
 
 
 class _TableRows:
-    """known: by key; None is a row that does not exist. changed: keys to write."""
+    """known: by key; None is a row that does not exist. changed: keys to write. swept: beginnings of keys
+    under which the table's rows are to go, before any is written."""
 
     def __init__(self, shape: Shape) -> None:
         self.shape = shape
         self.known: dict[Key, msgspec.Struct | None] = {}
         self.changed: dict[Key, None] = {}
+        self.swept: dict[Key, None] = {}
+
+    def is_swept(self, key: Key) -> bool:
+        return bool(self.swept) and any(key[:size] in self.swept for size in range(1, len(key) + 1))
 
 
 class WorkingRows:
@@ -60,6 +65,8 @@ class WorkingRows:
     def get(self, table: ReadTable[R], *key: str | int) -> R | None:
         rows = self._tables[table.name]
         if key not in rows.known:
+            if rows.is_swept(key):
+                return None
             self._read(table, rows, [key])
         return cast("R | None", rows.known[key])
 
@@ -82,10 +89,19 @@ class WorkingRows:
         rows.known[key] = None
         rows.changed[key] = None
 
+    def remove_all(self, table: ReadTable[R], *beginning: str | int) -> None:
+        rows = self._tables[table.name]
+        for key in [key for key in rows.known if key[: len(beginning)] == beginning]:
+            del rows.known[key]
+            rows.changed.pop(key, None)
+        rows.swept[beginning] = None
+
     def write(self, session: Session) -> None:
         """Every changed row, a statement or two for each table."""
         for table in self._projection.tables:
             rows = self._tables[table.name]
+            for beginning in rows.swept:
+                session.sweep(rows.shape, beginning)
             if rows.changed:
                 _write(session, table, rows)
 
@@ -94,6 +110,7 @@ class WorkingRows:
         for table in self._projection.tables:
             rows = self._tables[table.name]
             rows.changed.clear()
+            rows.swept.clear()
             surplus = len(rows.known) - (0 if table.written_once else REMEMBERED)
             for key in list(islice(rows.known, max(0, surplus))):
                 del rows.known[key]

@@ -9,6 +9,7 @@ from sqlalchemy import Index, MetaData, Table
 
 from domain.execution import (
     CallReused,
+    ExecutionArchived,
     ExecutionCancelled,
     ExecutionCompleted,
     ExecutionFailed,
@@ -101,6 +102,7 @@ READ = tags(
     ExecutionFailed,
     ExecutionCancelled,
     ExecutionTimedOut,
+    ExecutionArchived,
 )
 
 
@@ -135,6 +137,8 @@ def fold(rows: Rows, fact: Fact) -> None:
             give_all_back(rows, fact)
             if not isinstance(fact.event, ExecutionFailed | ExecutionTimedOut):  # they may be retried
                 rows.remove(RUNNING, fact.entity_id)
+        case ExecutionArchived():
+            rows.remove(RUNNING, fact.entity_id)
 
 
 def begun(rows: Rows, fact: Fact, event: ModelCallStarted) -> None:
@@ -181,7 +185,7 @@ def usage_of(rows: Rows, fact: Fact, model: str, day: str | None = None) -> Usag
     return rows.change(USAGE, *where)
 
 
-USAGE_PROJECTION = Projection(NAME, 5, (USAGE, RUNNING), fold, ("execution",))
+USAGE_PROJECTION = Projection(NAME, 6, (USAGE, RUNNING), fold, ("execution",))
 
 
 async def list_usage(

@@ -16,6 +16,7 @@ from domain.execution.approvals import (
     SignalReceived,
     StepResolved,
 )
+from domain.execution.archiving import ArchivedFile, ExecutionArchived
 from domain.execution.budget import Account
 from domain.execution.calls import (
     CallReused,
@@ -28,6 +29,7 @@ from domain.execution.calls import (
 )
 from domain.execution.commands import (
     AdmitExecution,
+    ArchiveExecution,
     CancelExecution,
     DecideApproval,
     EndWait,
@@ -103,6 +105,7 @@ EXECUTION = Aggregate(
         RaiseBudget,
         SettleCall,
         ReviewTask,
+        ArchiveExecution,
     ),
     events=(
         ExecutionRequested,
@@ -144,6 +147,7 @@ EXECUTION = Aggregate(
         ExecutionTimedOut,
         CallSettled,
         TaskReviewed,
+        ExecutionArchived,
     ),
 )
 
@@ -154,6 +158,8 @@ __all__ = [
     "ApprovalGiven",
     "ApprovalRejected",
     "ApprovalRequested",
+    "ArchiveExecution",
+    "ArchivedFile",
     "BudgetRaised",
     "CallReused",
     "CallSettled",
@@ -166,6 +172,7 @@ __all__ = [
     "Estimate",
     "Execution",
     "ExecutionAdmitted",
+    "ExecutionArchived",
     "ExecutionCancelled",
     "ExecutionCommands",
     "ExecutionCompleted",

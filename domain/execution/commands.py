@@ -9,6 +9,7 @@ import msgspec
 from domain.amounts import Amounts
 from domain.catalog import Model
 from domain.definition import Definition, Json
+from domain.execution.archiving import MAX_FILES, ArchivedFile
 from domain.execution.events import Progress, TakenOver
 from domain.execution.forks import ForkedFrom
 from domain.execution.values import Content, TaskOutput
@@ -172,6 +173,16 @@ class ReviewTask(ExecutionCommand, frozen=True, tag="ReviewTask"):
     feedback: Annotated[str, msgspec.Meta(max_length=20_000)] = ""
 
 
+class ArchiveExecution(ExecutionCommand, frozen=True, tag="ArchiveExecution"):
+    """From a person or a system: drop an execution that has ended from the read tables.
+
+    place, files  where it was written to, whole, before; () for one that the log alone keeps
+    """
+
+    place: Annotated[str, msgspec.Meta(max_length=1_000)] = ""
+    files: Annotated[tuple[ArchivedFile, ...], msgspec.Meta(max_length=MAX_FILES)] = ()
+
+
 ExecutionCommands: TypeAlias = (
     RequestExecution
     | AdmitExecution
@@ -189,4 +200,5 @@ ExecutionCommands: TypeAlias = (
     | RaiseBudget
     | SettleCall
     | ReviewTask
+    | ArchiveExecution
 )

@@ -6,6 +6,7 @@ from typing import assert_never
 
 from domain.execution.commands import (
     AdmitExecution,
+    ArchiveExecution,
     CancelExecution,
     DecideApproval,
     EndWait,
@@ -26,6 +27,7 @@ from domain.execution.commands import (
 from domain.execution.events import ExecutionEvents
 from domain.execution.rules.answering import review_task, settle_call
 from domain.execution.rules.approving import decide_approval
+from domain.execution.rules.archiving import archive, check_not_archived
 from domain.execution.rules.claiming import reschedule_step, start_step
 from domain.execution.rules.ending import cancel, time_out
 from domain.execution.rules.pausing import pause, resume
@@ -40,7 +42,10 @@ from domain.execution.state import Execution
 
 
 def decide(state: Execution, command: ExecutionCommands) -> tuple[ExecutionEvents, ...]:
-    return placed(state, decided(state, command))
+    events = decided(state, command)
+    if events:
+        check_not_archived(state, command)
+    return placed(state, events)
 
 
 def decided(state: Execution, command: ExecutionCommands) -> tuple[ExecutionEvents, ...]:
@@ -77,5 +82,7 @@ def decided(state: Execution, command: ExecutionCommands) -> tuple[ExecutionEven
             return settle_call(state, command)
         case ReviewTask():
             return review_task(state, command)
+        case ArchiveExecution():
+            return archive(state, command)
         case _:
             assert_never(command)

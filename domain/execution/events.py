@@ -16,6 +16,7 @@ from domain.execution.approvals import (
     SignalReceived,
     StepResolved,
 )
+from domain.execution.archiving import ExecutionArchived
 from domain.execution.calls import (
     CallReused,
     ModelCallCompleted,
@@ -266,4 +267,5 @@ ExecutionEvents: TypeAlias = (
     | ExecutionTimedOut
     | CallSettled
     | TaskReviewed
+    | ExecutionArchived
 )

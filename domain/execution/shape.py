@@ -10,6 +10,7 @@ from enum import StrEnum
 import msgspec
 
 from domain.definition import Definition
+from domain.execution.archiving import ExecutionArchived
 from domain.execution.budget import Account
 from domain.execution.events import ExecutionRequested
 from domain.execution.values import TaskOutput, Wait
@@ -161,6 +162,7 @@ class Execution(msgspec.Struct, frozen=True):
     maps       by step, those that have begun, with what their items gave that are no steps any more
     is_held    it waits for a slot of its concurrency key, and nothing of it begins
     raised     the budget, in place of the document's; raised_per_day: that of the day
+    archived   it has left the read tables, and nothing happens to it any more
     """
 
     status: Status | None = None
@@ -175,6 +177,7 @@ class Execution(msgspec.Struct, frozen=True):
     account: Account = Account()
     raised: Budget | None = None
     raised_per_day: Budget | None = None
+    archived: ExecutionArchived | None = None
 
     @property
     def budget(self) -> Budget:

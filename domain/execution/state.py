@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from domain.execution.admission import ExecutionAdmitted, ExecutionHeld
 from domain.execution.answers import CallSettled, TaskReviewed
+from domain.execution.archiving import ExecutionArchived
 from domain.execution.budget import booked
 from domain.execution.calls import (
     CallReused,
@@ -95,6 +96,8 @@ def evolve(state: Execution, event: ExecutionEvents) -> Execution:
             return replace(state, is_held=isinstance(event, ExecutionHeld))
         case CallSettled() | TaskReviewed():
             return answered(state, event)
+        case ExecutionArchived():
+            return replace(state, archived=event)
         case _:
             assert_never(event)
 

@@ -62,6 +62,7 @@ ROUTES = (
     life.pause,
     life.resume,
     life.retry,
+    life.archive,
     answering.settle,
     answering.review,
     forks.fork,

@@ -31,6 +31,7 @@ from projections.execution_timeline import list_timeline
 from projections.timeline_rows import Entry
 
 TAG = "Executions"
+GONE = ("archived",)
 
 
 AfterVersion = Annotated[
@@ -62,6 +63,11 @@ class ExecutionsQuery(ListQuery, frozen=True, kw_only=True):
     forked_from: ForkedFrom | None = None
     created_after: Moment | None = None
     created_before: Moment | None = None
+    ended_before: Moment | None = None
+    archived: Annotated[
+        bool,
+        msgspec.Meta(description="Those that were archived, each with where it went; else only the others."),
+    ] = False
 
 
 class HistoryQuery(ListQuery, frozen=True, kw_only=True):
@@ -99,7 +105,7 @@ async def list_all(request: ApiRequest) -> Answer:
 
 @get(
     "/v1/executions/{execution_id:str}",
-    opt=a_resource("get_execution", "One execution whole", tag=TAG, query=Query, of=Execution),
+    opt=a_resource("get_execution", "One execution whole", tag=TAG, query=Query, of=Execution, problems=GONE),
 )
 async def detail(request: ApiRequest, execution_id: FromPath[str]) -> Answer:
     """Its steps, inputs, output or failure, and the document that it pins."""
@@ -116,6 +122,7 @@ async def detail(request: ApiRequest, execution_id: FromPath[str]) -> Answer:
         query=HistoryQuery,
         item=HistoryEntry,
         within=True,
+        problems=GONE,
     ),
 )
 async def history(request: ApiRequest, execution_id: FromPath[str]) -> Answer:
@@ -133,6 +140,7 @@ async def history(request: ApiRequest, execution_id: FromPath[str]) -> Answer:
         query=ListQuery,
         item=Entry,
         within=True,
+        problems=GONE,
     ),
 )
 async def timeline(request: ApiRequest, execution_id: FromPath[str]) -> Answer:

@@ -10,6 +10,7 @@ from litestar.params import FromPath
 
 from domain.execution import Execution
 from interfaces.http.answers import Answer, json_answer
+from interfaces.http.execution_queries import GONE
 from interfaces.http.identifiers import checked_id
 from interfaces.http.operation import (
     DETAIL_PROBLEMS,
@@ -88,6 +89,7 @@ class DiffQuery(Query, frozen=True, kw_only=True):
         tag=TAG,
         query=StateQuery,
         of=StateAtAnswer,
+        problems=GONE,
     ),
 )
 async def state(request: ApiRequest, execution_id: FromPath[str]) -> Answer:
@@ -104,7 +106,7 @@ async def state(request: ApiRequest, execution_id: FromPath[str]) -> Answer:
         tag=TAG,
         query=DiffQuery,
         answer={200: VersionsDiff | ExecutionsDiff},
-        problems=DETAIL_PROBLEMS,
+        problems=(*DETAIL_PROBLEMS, *GONE),
         headers=QUERY_HEADERS,
         gives=("Kasal-Position",),
     ),

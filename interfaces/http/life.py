@@ -1,4 +1,4 @@
-"""What can be done to an execution while it is there: cancel, pause, resume, retry.
+"""What can be done to an execution: cancel, pause, resume, retry; archive, when it has ended.
 
 Its one rule: each route is one command; saying it twice changes nothing more.
 """
@@ -12,6 +12,8 @@ from litestar import post
 from litestar.params import FromPath
 
 from domain.execution import (
+    ArchivedFile,
+    ArchiveExecution,
     CancelExecution,
     Execution,
     PauseExecution,
@@ -19,6 +21,7 @@ from domain.execution import (
     RetryExecution,
     Status,
 )
+from domain.execution.archiving import MAX_FILES
 from interfaces.http.answers import Accepted, Answer
 from interfaces.http.bodies import read_json
 from interfaces.http.commanding import answer, canonical, command
@@ -38,6 +41,13 @@ class Reason(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Why, for the history."""
 
     reason: Annotated[str, msgspec.Meta(max_length=2_000)] = ""
+
+
+class Archived(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Files that hold the execution whole, and where they are; none: the log alone keeps it."""
+
+    place: Annotated[str, msgspec.Meta(max_length=1_000)] = ""
+    files: Annotated[tuple[ArchivedFile, ...], msgspec.Meta(max_length=MAX_FILES)] = ()
 
 
 class Nothing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -61,11 +71,11 @@ def act(id: str, summary: str, **rest: Any) -> dict[str, Any]:
 
 async def acted(
     request: ApiRequest,
-    wish: CancelExecution | PauseExecution | ResumeExecution | RetryExecution,
-    wanted: Reason | Nothing,
-    then: Status,
+    wish: CancelExecution | PauseExecution | ResumeExecution | RetryExecution | ArchiveExecution,
+    wanted: Reason | Nothing | Archived,
+    then: Status | None,
 ) -> Answer:
-    """The answer to a wish. then: the status that it brought, for a repeat whose state is past."""
+    """The answer to a wish. then: the status that it brought, if any, for a repeat whose state is past."""
     outcome = await command(request, wish, canonical(wanted), stream=wish.stream)
     state = outcome.state
     status = state.status if isinstance(state, Execution) else then
@@ -128,3 +138,29 @@ async def retry(request: ApiRequest, execution_id: FromPath[str]) -> Answer:
     wanted = await read_json(request, Nothing, is_optional=True)
     wish = RetryExecution(execution_id=checked_id("execution", execution_id))
     return await acted(request, wish, wanted, Status.PENDING)
+
+
+@post(
+    "/v1/executions/{execution_id:str}/archive",
+    opt=act(
+        "archive_execution",
+        "Drop an execution that has ended from the read tables",
+        body=Archived,
+        examples={
+            "written": {
+                "place": "/srv/archive",
+                "files": [{"name": "2026-08/0190.ndjson", "sha256": "0" * 64, "size_bytes": 81_920}],
+            },
+            "dropped": {},
+        },
+    ),
+)
+async def archive(request: ApiRequest, execution_id: FromPath[str]) -> Answer:
+    """What `kasal retention archive` and `kasal cleanup` send. From then on queries answer 410, with what is
+    said here of where it went, and nothing can be done to the execution; its usage still counts, and its
+    export and audit bundle are still there. `If-Match` names the version that the files hold."""
+    wanted = await read_json(request, Archived, is_optional=True)
+    wish = ArchiveExecution(
+        execution_id=checked_id("execution", execution_id), place=wanted.place, files=wanted.files
+    )
+    return await acted(request, wish, wanted, None)

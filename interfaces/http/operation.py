@@ -85,7 +85,14 @@ def operation(id: str, summary: str, **rest: Any) -> dict[str, Any]:
 
 
 def a_list(
-    id: str, summary: str, *, tag: str, query: type[msgspec.Struct], item: type, within: bool = False
+    id: str,
+    summary: str,
+    *,
+    tag: str,
+    query: type[msgspec.Struct],
+    item: type,
+    within: bool = False,
+    problems: tuple[str, ...] = (),
 ) -> dict[str, Any]:
     """The `opt` of a route that answers a page of items; `within`: a resource that may not be there."""
     return operation(
@@ -94,13 +101,21 @@ def a_list(
         tag=tag,
         query=query,
         answer={200: page_of(item)},
-        problems=DETAIL_PROBLEMS if within else LIST_PROBLEMS,
+        problems=(*(DETAIL_PROBLEMS if within else LIST_PROBLEMS), *problems),
         headers=QUERY_HEADERS,
         gives=LIST_GIVES,
     )
 
 
-def a_resource(id: str, summary: str, *, tag: str, query: type[msgspec.Struct], of: Any) -> dict[str, Any]:
+def a_resource(
+    id: str,
+    summary: str,
+    *,
+    tag: str,
+    query: type[msgspec.Struct],
+    of: Any,
+    problems: tuple[str, ...] = (),
+) -> dict[str, Any]:
     """The `opt` of a route that answers one resource, or that the client has its version already."""
     return operation(
         id,
@@ -108,7 +123,7 @@ def a_resource(id: str, summary: str, *, tag: str, query: type[msgspec.Struct], 
         tag=tag,
         query=query,
         answer={200: of, 304: None},
-        problems=DETAIL_PROBLEMS,
+        problems=(*DETAIL_PROBLEMS, *problems),
         headers=DETAIL_HEADERS,
         gives=DETAIL_GIVES,
     )

@@ -64,6 +64,10 @@ class PostgresSession:
     def delete(self, shape: Shape, keys: Sequence[Key]) -> None:
         self._run(delete_statement(shape), (_records(shape.key, keys),))
 
+    def sweep(self, shape: Shape, beginning: Key) -> None:
+        where = " AND ".join(f"{column} = %s" for column in shape.key[: len(beginning)])
+        self._run(f"DELETE FROM {shape.name} WHERE {where}".encode(), beginning)  # noqa: S608 - our own names
+
     def together(self) -> AbstractContextManager[object]:
         return self._connection.pipeline()
 

@@ -57,6 +57,10 @@ class Session(Protocol):
 
     def delete(self, shape: Shape, keys: Sequence[Key]) -> None: ...
 
+    def sweep(self, shape: Shape, beginning: Key) -> None:
+        """Delete every row whose key begins so."""
+        ...
+
     def together(self) -> AbstractContextManager[object]:
         """Statements inside travel in one round trip."""
         ...

@@ -54,6 +54,10 @@ class Session:
         delete = f"DELETE FROM {shape.name} WHERE {_equals(shape.key)}"  # noqa: S608 - our own names
         self._connection.executemany(delete, keys)
 
+    def sweep(self, shape: Shape, beginning: Key) -> None:
+        columns = shape.key[: len(beginning)]
+        self._connection.execute(f"DELETE FROM {shape.name} WHERE {_equals(columns)}", beginning)  # noqa: S608
+
     def together(self) -> AbstractContextManager[object]:
         return nullcontext()
 

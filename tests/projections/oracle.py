@@ -41,6 +41,11 @@ class PlainRows:
     def remove(self, table: ReadTable[R], *key: str | int) -> None:
         self.tables.setdefault(table.name, {}).pop(key, None)
 
+    def remove_all(self, table: ReadTable[R], *beginning: str | int) -> None:
+        rows = self.tables.setdefault(table.name, {})
+        for key in [key for key in rows if key[: len(beginning)] == beginning]:
+            del rows[key]
+
 
 def expected(projections: Sequence[Projection], events: Sequence[Recorded]) -> Tables:
     rows = PlainRows()
