@@ -11,6 +11,7 @@ import os
 import socket
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -29,6 +30,7 @@ from domain.errors import Invalid, LogUnavailable, Unavailable
 from infrastructure import auditing
 from infrastructure.clock import SystemClock
 from infrastructure.dispatching import dispatch
+from infrastructure.event_log.forgetting import forget_keys
 from infrastructure.event_log.opening import open_audit_store, open_event_log
 from infrastructure.event_log.schema import migrate, schema_state
 from infrastructure.nats.accounts import READER_URL
@@ -139,6 +141,11 @@ class Installation:
         """Bring the log's tables up to this release."""
         self.settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         await asyncio.to_thread(migrate, self.settings.event_log_url)
+
+    async def forget_keys(self, before: datetime) -> int:
+        """Idempotency keys that came before a moment; how many there were."""
+        await self.log()
+        return await forget_keys(self.settings.event_log_url, before)
 
     async def plant(self, seeders: Iterable[str] = ORDER) -> list[Planted]:
         """Run the seeds."""

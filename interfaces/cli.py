@@ -38,6 +38,8 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "whatif": ("interfaces.operations.whatif:whatif", "Run past executions with another model or prompt."),
     "history": ("interfaces.operations.history:history", "Export and import what was recorded."),
     "audit": ("interfaces.operations.audit:audit", "Prove that nobody changed the event log."),
+    "retention": ("interfaces.operations.retention:retention", "Archive executions that ended long ago."),
+    "cleanup": ("interfaces.operations.retention:cleanup", "Drop what is old from the read tables."),
     "health": ("interfaces.operations.health:health", "Whether a process on this machine is alive."),
     "config": ("interfaces.operations.config:config", "Check and show the settings."),
 }

@@ -8,11 +8,11 @@ import msgspec
 from sqlalchemy import MetaData, Table
 
 from domain.execution import ExecutionArchived
-from domain.message import tag_of
+from domain.message import Recorded, tag_of
 from projections.database.shape import ReadDatabase
 from projections.execution_list import absent
 from projections.paging import DEFAULT_LIMIT, Listing, Page
-from projections.projection import Fact, Projection, Rows
+from projections.projection import Fact, Projection, Rows, timestamp
 from projections.tables import ReadTable, doc, key, text
 
 NAME = "execution_history"
@@ -74,21 +74,24 @@ def fold(rows: Rows, fact: Fact) -> None:
     if fact.tag == ARCHIVED:
         rows.remove_all(HISTORY, fact.entity_id)
         return
-    metadata = fact.recorded.metadata
-    entry = HistoryEntry(
-        version=fact.version,
-        position=fact.position,
-        type=fact.tag,
-        at=fact.at,
+    rows.put(HISTORY, HistoryRow(fact.entity_id, fact.tenant, entry_of(fact.recorded)))
+
+
+def entry_of(recorded: Recorded) -> HistoryEntry:
+    metadata = recorded.metadata
+    return HistoryEntry(
+        version=recorded.version,
+        position=recorded.position,
+        type=recorded.tag,
+        at=timestamp(metadata.at),
         actor=metadata.actor,
         event_id=metadata.event_id,
         command_id=metadata.command_id,
         correlation_id=metadata.correlation_id,
         causation_id=metadata.causation_id,
         traceparent=metadata.traceparent,
-        data=msgspec.Raw(fact.recorded.body),
+        data=msgspec.Raw(recorded.body),
     )
-    rows.put(HISTORY, HistoryRow(fact.entity_id, fact.tenant, entry))
 
 
 EXECUTION_HISTORY = Projection(NAME, 3, (HISTORY,), fold, ("execution",))

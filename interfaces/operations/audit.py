@@ -25,6 +25,7 @@ from domain.errors import Invalid, NotFound
 from infrastructure.settings import Settings, load_settings
 from infrastructure.wiring import Installation, auditing
 from interfaces.operations.talking import api, ask, lines
+from interfaces.operations.whole_files import whole_file
 
 VERIFICATION_FAILED = 7
 SHOWN = 20
@@ -97,15 +98,14 @@ def bundle(execution_id: str, output: Path | None) -> None:
     """Write every event of an execution with its proof to a file, to be checked with `kasal audit verify`."""
     path = output or Path(f"{execution_id}.audit.ndjson")
     route = f"/v1/executions/{execution_id}/audit-bundle"
-    part = path.with_name(f"{path.name}.part")
     with (
         api(load_settings()) as client,
         lines(client, route, patience_s=PATIENCE_S) as chunks,
-        part.open("wb") as file,
+        whole_file(path) as file,
     ):
-        file.writelines(chunks)
-    part.replace(path)
-    click.echo(f"{path} ({path.stat().st_size} bytes)")
+        for chunk in chunks:
+            file.write(chunk)
+    click.echo(f"{path} ({file.size_bytes} bytes)")
 
 
 @audit.command()

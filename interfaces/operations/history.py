@@ -15,6 +15,7 @@ from infrastructure.settings import Settings, load_settings
 from infrastructure.wiring import Installation, from_cloudevent
 from interfaces.operations.demo import running_url
 from interfaces.operations.talking import api, lines
+from interfaces.operations.whole_files import whole_file
 
 
 @click.group()
@@ -32,16 +33,13 @@ def export(execution_id: str | None, after: int | None, to: int | None, output: 
     if execution_id and (after is not None or to is not None):
         raise click.UsageError("--after and --to: expected only without an execution's id")
     path = f"/v1/executions/{execution_id}/history/export" if execution_id else "/v1/events/export"
-    part = output.with_name(f"{output.name}.part") if output else None
     with (
         api(load_settings()) as client,
         lines(client, path, after=after, to=to) as chunks,
-        part.open("wb") if part else nullcontext(sys.stdout.buffer) as file,
+        whole_file(output) if output else nullcontext(sys.stdout.buffer) as file,
     ):
         for chunk in chunks:
             file.write(chunk)
-    if part and output:
-        part.replace(output)
 
 
 @history.command("import")

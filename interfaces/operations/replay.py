@@ -6,8 +6,10 @@ Its one rule: what is shown is what was recorded, at the times at which it was; 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import click
@@ -19,9 +21,13 @@ from rich.markup import escape
 from rich.panel import Panel
 from rich.text import Text
 
+from application.audit.importing import events_in
+from domain.errors import Invalid
 from infrastructure.settings import load_settings
+from infrastructure.wiring import from_cloudevent
 from interfaces.live import Picture, Screen
 from interfaces.operations.talking import api, ask
+from projections.execution_history import entry_of
 
 PAGE = 200
 LONGEST_PAUSE_S = 5.0
@@ -55,18 +61,35 @@ def place(ctx: click.Context, param: click.Parameter, value: str | None) -> Plac
 @click.option("--until", callback=place, help="Stop after this version, at this time, or at this event type.")
 @click.option("--json", "as_json", is_flag=True, help="A JSON line for each event.")
 def replay(execution_id: str, speed: float | None, step: bool, until: Place | None, as_json: bool) -> None:
-    """Play an execution: at once, at a speed (long pauses are cut to 5 s), or step by step."""
+    """Play an execution: at once, at a speed (long pauses are cut to 5 s), or step by step.
+
+    In place of an id: a FILE that holds one, as `kasal history export ID` and archives have it.
+    """
     if step and (speed or as_json):
         raise click.UsageError("--step: expected without --speed and --json")
     console = Console(highlight=False)
-    with api(load_settings()) as client:
-        entries = paced(limited(history(client, execution_id), until), speed)
+    with ExitStack() as stack:
+        if Path(execution_id).is_file():
+            found = written(stack.enter_context(Path(execution_id).open("rb")))
+        else:
+            found = history(stack.enter_context(api(load_settings())), execution_id)
+        entries = paced(limited(found, until), speed)
         if as_json:
             for entry in entries:
                 click.echo(msgspec.json.encode(entry))
             return
         picture = stepped(console, entries) if step else played(console, entries, live=speed is not None)
     show_end(console, picture)
+
+
+def written(lines: Iterable[bytes]) -> Iterator[Entry]:
+    """Every event of an export of one execution. Raises `Invalid` for any other file."""
+    stream = ""
+    for recorded, _, number in events_in(lines, from_cloudevent):
+        stream = stream or recorded.stream
+        if recorded.category != "execution" or recorded.stream != stream:
+            raise Invalid(f"line {number}: expected an event of {stream or 'an execution'}")
+        yield msgspec.json.decode(msgspec.json.encode(entry_of(recorded)))
 
 
 def history(client: httpx.Client, execution_id: str) -> Iterator[Entry]:

@@ -1,18 +1,25 @@
-"""`kasal audit` beside a running stack: bundles, proofs, the walk over the log, a change that is found."""
+"""`kasal audit` and `kasal retention` beside a running stack: proofs, changes that are found, archives."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, Literal
 
+import httpx
 import pytest
+from click.testing import CliRunner, Result
 
-from tests.processes.stack import BLOG, Up, clean_environment, post, wait_for_end
+from interfaces.cli import kasal as cli
+from interfaces.operations.archiving import Archiver
+from tests.processes.stack import BLOG, Up, clean_environment, get, post, wait_for_end
 
 
 @pytest.fixture(scope="module")
@@ -129,3 +136,110 @@ def test_what_nobody_has_is_told_with_its_exit_code(up: Up, tmp_path: Path) -> N
     assert kasal(up.data_dir, "audit", "bundle", "nobody", "-o", str(tmp_path / "x")).returncode == 3
     assert kasal(up.data_dir, "audit", "prove", "1000000").returncode == 3
     assert not (tmp_path / "x").exists()
+
+
+class Broken(Exception):
+    """Where a run is killed."""
+
+
+@pytest.fixture
+def another(up: Up) -> str:
+    started: str = post(up.client, "/v1/executions", BLOG)["id"]
+    wait_for_end(up.client, started)
+    return started
+
+
+def told(up: Up, *arguments: str) -> Result:
+    """`kasal`, in this process."""
+    return CliRunner().invoke(cli, arguments, env=clean_environment(KASAL_DATA_DIR=str(up.data_dir)))
+
+
+def killed_when(up: Up, hook: Literal["request", "response"]) -> httpx.Client:
+    """A client that dies at the archive command: before it is sent, or before its answer is read."""
+
+    def die(message: httpx.Request | httpx.Response) -> None:
+        request = message if isinstance(message, httpx.Request) else message.request
+        if request.method == "POST":
+            raise Broken
+
+    return httpx.Client(base_url=up.url, timeout=30, event_hooks={hook: [die]})
+
+
+def listed(up: Up, execution_id: str, *, archived: bool, version: int = 0) -> dict[str, Any]:
+    """The execution as the list has it, once it is there."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        query = f"/v1/executions?limit=200&archived={str(archived).lower()}"
+        for item in up.client.get(query).json()["items"]:
+            if item["id"] == execution_id and item["version"] >= version:
+                found: dict[str, Any] = item
+                return found
+        time.sleep(0.05)
+    raise AssertionError(f"{execution_id} is not in the list")
+
+
+def check_files(folder: Path, archive: dict[str, Any]) -> Path:
+    """Those on the disk are those that the log speaks of, and none is half written; where the proof is."""
+    assert archive["place"] == str(folder)
+    for file in archive["files"]:
+        stored = (folder / file["name"]).read_bytes()
+        assert (hashlib.sha256(stored).hexdigest(), len(stored)) == (file["sha256"], file["size_bytes"])
+    assert not list(folder.glob("*/.*"))
+    names = [file["name"] for file in archive["files"]]
+    assert sorted(names) == sorted(
+        str(path.relative_to(folder)) for path in folder.glob(f"*/{names[0][8:44]}*")
+    )
+    return next(folder.glob(f"*/{names[0][8:44]}.audit.ndjson"))
+
+
+def test_an_archive_run_that_is_killed_anywhere_is_gone_on_with(
+    up: Up, execution_id: str, another: str, tmp_path: Path
+) -> None:
+    folder = tmp_path / "archive"
+    for each, hook in ((another, "request"), (execution_id, "response")):
+        one = listed(up, each, archived=False)
+        client = killed_when(up, hook)  # type: ignore[arg-type]
+        with client, Archiver(client, folder).alone() as archiver, pytest.raises(Broken):
+            archiver.archive(one)
+    (folder / "2026-01").mkdir()
+    (folder / "2026-01" / ".x.ndjson.part").write_bytes(b"half")
+    arguments = ("retention", "archive", "--older-than", "0s", "--to", str(folder))
+    run = told(up, *arguments)
+    assert run.exit_code == 0, run.output
+    key = told(up, "audit", "key").output.strip()
+    for each in (another, execution_id):
+        proof = check_files(folder, listed(up, each, archived=True)["archive"])
+        checked = told(up, "audit", "verify", str(proof), "--key", key)
+        assert (checked.exit_code, "sound" in checked.output) == (0, True), checked.output
+    again = told(up, *arguments)
+    assert "0 executions archived" in again.output, again.output
+    for name in ("execution_list", "execution_history", "execution_timeline", "usage"):
+        verified = told(up, "projections", "verify", name)
+        assert verified.exit_code == 0, verified.output
+    with Archiver(up.client, folder).alone():
+        assert told(up, *arguments).exception
+
+
+def test_what_was_archived_says_where_it_went_and_is_played_from_its_file(
+    up: Up, another: str, tmp_path: Path
+) -> None:
+    history = get(up.client, f"/v1/executions/{another}/history?limit=200")["items"]
+    assert another in told(up, "cleanup", "--older-than", "0s", "--dry-run").output
+    dropped = told(up, "cleanup", "--older-than", "0s")
+    assert dropped.exit_code == 0, dropped.output
+    assert not listed(up, another, archived=True)["archive"]["files"]
+    run = told(up, "retention", "archive", "--older-than", "0s", "--to", str(tmp_path), "--dropped")
+    assert run.exit_code == 0, run.output
+    item = listed(up, another, archived=True, version=len(history) + 2)
+    check_files(tmp_path, item["archive"])
+    gone = up.client.get(f"/v1/executions/{another}")
+    assert (gone.status_code, gone.json()["code"]) == (410, "archived")
+    assert str(tmp_path) in gone.json()["detail"]
+    (file,) = tmp_path.glob(f"*/{another}.ndjson")
+    played = told(up, "replay", str(file), "--json")
+    assert played.exit_code == 0, played.exception
+    lines = [json.loads(line) for line in played.output.splitlines()]
+    assert lines[: len(history)] == history
+    assert [line["type"] for line in lines[len(history) :]] == ["execution.archived"]
+    assert up.client.post(f"/v1/executions/{another}/fork", json={"at": 1}).status_code == 201
+    assert told(up, "cleanup", "--keys-older-than", "1h").exit_code == 2
