@@ -14,7 +14,7 @@ from application.documents import schema_faults
 from domain.catalog import ENTRY_TYPES, KINDS, Entry, Kind, RemoveEntry, Schema, SetEntry, Tool
 from domain.errors import Fault, Invalid
 from interfaces.http.answers import Accepted, Answer
-from interfaces.http.bodies import read_value, shape_faults
+from interfaces.http.bodies import read_nothing, read_value, shape_faults
 from interfaces.http.commanding import answer, canonical, command
 from interfaces.http.examples import ENTRIES
 from interfaces.http.headers import header_fault
@@ -122,7 +122,7 @@ def remove_route(kind: Kind) -> HTTPRouteHandler:
             f"Remove one of the {kind}",
             tag=TAG,
             answer={202: Accepted},
-            problems=(*COMMAND_PROBLEMS, "not_found", "key_reused"),
+            problems=(*COMMAND_PROBLEMS, *BODY_PROBLEMS, "not_found", "key_reused"),
             headers=COMMAND_HEADERS,
             gives=COMMAND_GIVES,
         ),
@@ -131,6 +131,7 @@ def remove_route(kind: Kind) -> HTTPRouteHandler:
         """What an administrator removes, no seed brings back."""
         refuse_condition(request)
         removed = given_name(name)
+        await read_nothing(request)
         outcome = await command(request, RemoveEntry(kind=kind, name=removed))
         return await answer(request, outcome, projections=PROJECTIONS, entity_id=removed)
 

@@ -22,6 +22,8 @@ async def test_an_entry_is_set_served_and_removed(stack: Stack, kind: str) -> No
     assert found.json() in listed
     same = await stack.client.get(path, headers={"If-None-Match": found.headers["etag"]})
     assert same.status_code == 304
+    refused = await stack.client.request("DELETE", path, json={"force": True})
+    assert (refused.status_code, "force" in refused.text) == (422, True)
     removed = await stack.client.delete(path, headers=WAIT)
     assert (removed.status_code, removed.json()["id"]) == (202, name)
     assert (await stack.client.get(path)).status_code == 404

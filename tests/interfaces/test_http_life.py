@@ -1,4 +1,4 @@
-"""What can be done to an execution over HTTP: pause, resume, cancel."""
+"""What can be done to an execution over HTTP: pause, resume, cancel, retry, archive."""
 
 from __future__ import annotations
 
@@ -86,3 +86,45 @@ async def test_a_failed_execution_goes_on_after_a_retry(stack: Stack) -> None:
     assert (retried.status_code, retried.json()["status"]) == (202, "PENDING")
     shown = (await stack.client.get(f"/v1/executions/{started['id']}")).json()
     assert (shown["status"], shown["error"], shown["steps"][0]["turn"]) == ("PENDING", None, 2)
+
+
+FILE = {"name": "2026-11/e.ndjson", "sha256": "a" * 64, "size_bytes": 10}
+
+
+async def test_what_was_archived_is_gone_for_queries_and_has_a_list_of_its_own(stack: Stack) -> None:
+    started = await stack.execution()
+    refused = await act(stack, started["id"], "archive")
+    assert (refused.status_code, refused.json()["code"]) == (409, "rejected")
+    ended = await act(stack, started["id"], "cancel")
+    stale = await act(stack, started["id"], "archive", If_Match='"v1"')
+    assert stale.status_code == 412
+    body = {"place": "/srv/archive", "files": [FILE]}
+    archived = await act(stack, started["id"], "archive", body, If_Match=f'"v{ended.json()["version"]}"')
+    assert (archived.status_code, archived.json()["status"]) == (202, "CANCELLED")
+    assert (await act(stack, started["id"], "archive", body)).json() == archived.json()
+    for path in ("", "/history", "/timeline", "/state", "/state?version=1", "/diff?from=0"):
+        gone = await stack.client.get(f"/v1/executions/{started['id']}{path}")
+        assert (gone.status_code, gone.json()["code"]) == (410, "archived"), path
+        assert "/srv/archive: 2026-11/e.ndjson" in gone.json()["detail"]
+    kept = (await stack.client.get("/v1/executions")).json()["items"]
+    assert started["id"] not in [item["id"] for item in kept]
+    (item,) = (await stack.client.get("/v1/executions?archived=true&status=CANCELLED")).json()["items"]
+    assert (item["id"], item["archive"]["files"]) == (started["id"], [FILE])
+    again = await act(stack, started["id"], "retry")
+    assert again.status_code == 409
+
+
+async def test_the_log_still_has_what_was_archived(stack: Stack) -> None:
+    started = await stack.execution()
+    await act(stack, started["id"], "cancel")
+    await act(stack, started["id"], "archive")
+    export = await stack.client.get(f"/v1/executions/{started['id']}/history/export")
+    assert export.text.splitlines()[-1].find("io.kasal.execution.archived") > 0
+    stream = await stack.client.get(f"/v1/executions/{started['id']}/stream", timeout=10)
+    assert "execution.archived" in stream.text
+
+
+async def test_a_file_that_can_not_be_one_is_refused_by_its_field(stack: Stack) -> None:
+    started = await stack.execution()
+    refused = await act(stack, started["id"], "archive", {"files": [{**FILE, "sha256": "no"}]})
+    assert (refused.status_code, "sha256" in refused.text) == (422, True)

@@ -15,13 +15,14 @@ import pytest
 import yaml
 
 from infrastructure.nats.server import free_port
+from infrastructure.settings import Settings
 from tests.processes.stack import BLOG, Process, get, post, reader, wait_for_end
 from tests.waiting import eventually
 
 ROOT = Path(__file__).parent.parent.parent
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
 TOKEN = "a-token-of-the-test"
-VARIABLE = re.compile(r"\$\{(\w+)(?::[?-][^}]*)?\}")
+VARIABLE = re.compile(r"\$\{(\w+)(?::([?+-])([^}]*))?\}")
 KASAL_SERVICES = [
     name for name, service in COMPOSE["services"].items() if service["image"].startswith("kasal")
 ]
@@ -58,7 +59,14 @@ def filled(value: str) -> str:
         "NATS_PASSWORD": "n",
         "KASAL_WEBHOOK_KEY": "k" * 32,
     }
-    return VARIABLE.sub(lambda match: secrets.get(match[1], ""), value)
+
+    def chosen(match: re.Match[str]) -> str:
+        given = secrets.get(match[1], "")
+        if match[2] == "+":
+            return match[3] if given else ""
+        return given or (match[3] if match[2] == "-" else "")
+
+    return VARIABLE.sub(chosen, value)
 
 
 def client_of(process: Process) -> httpx.Client:
@@ -112,7 +120,29 @@ def test_what_a_caller_can_set_reaches_the_processes_that_read_it() -> None:
         "KASAL_WEBHOOK_ALLOW": {"api", "webhooks"},
         "KASAL_HTTP_ALLOW": {"runner"},
         "KASAL_HTTP_POST_ALLOW": {"runner"},
+        "KASAL_FILES_DIR": {"runner"},
+        "KASAL_QUEUES": {"runner"},
+        "KASAL_RUNNER_PROCESSES": {"runner"},
+        "KASAL_CONCURRENCY": {"runner"},
+        "KASAL_LEASE_S": {"runner", "dispatcher"},
+        "KASAL_MAX_STREAMS": {"api"},
+        "KASAL_LOG_QUEUE": {"api"},
+        "KASAL_CHECKPOINT_S": {"relay"},
+        "KASAL_CHECKPOINT_EVENTS": {"relay"},
+        "KASAL_LOG_LEVEL": {*KASAL_SERVICES},
     }
     for variable, services in readers.items():
         found = {name for name in KASAL_SERVICES if variable in COMPOSE["services"][name]["environment"]}
         assert found == services, variable
+
+
+def test_what_nobody_has_set_has_the_default_of_the_settings() -> None:
+    defaults = Settings()
+    for service in KASAL_SERVICES:
+        for name, value in COMPOSE["services"][service]["environment"].items():
+            given = re.fullmatch(r"\$\{(KASAL_\w+):-(.+)\}", str(value))
+            if given is not None:
+                assert str(getattr(defaults, name.removeprefix("KASAL_").lower())) in (
+                    given[2],
+                    f"{given[2]}.0",
+                )
