@@ -203,7 +203,7 @@ def end(row: ExecutionDetail, fact: Fact) -> None:
     end_steps(row.steps, fact)
 
 
-EXECUTION_DETAIL = Projection(NAME, 6, (DETAILS, PINNED, CHILDREN), fold, ("execution",))
+EXECUTION_DETAIL = Projection(NAME, 7, (DETAILS, PINNED, CHILDREN), fold, ("execution",))
 
 
 SELECT = """
