@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 
 from application.ports import EventLog
 from domain.message import Recorded
@@ -21,11 +22,13 @@ class LogFeed:
 
     gather_s  a batch comes no sooner than this after the one before: who pays by the batch and is in no
               hurry gets more events in it
+    hurry     while it is set, somebody waits for what is done with the events, and nothing is gathered
     """
 
-    def __init__(self, log: EventLog, gather_s: float = 0) -> None:
+    def __init__(self, log: EventLog, gather_s: float = 0, hurry: asyncio.Event | None = None) -> None:
         self._log = log
         self._gather_s = gather_s
+        self._hurry = hurry or asyncio.Event()
 
     async def follow(
         self, after_position: int, *, tags: Sequence[str] = ()
@@ -40,4 +43,6 @@ class LogFeed:
             at = events[-1].position if events else at
             yield [event for event in events if event.tag in wanted] if wanted else events
             if self._gather_s and len(events) < BATCH:
-                await asyncio.sleep(began + self._gather_s - loop.time())
+                with suppress(TimeoutError):
+                    async with asyncio.timeout_at(began + self._gather_s):
+                        await self._hurry.wait()

@@ -55,8 +55,9 @@ from projections.engine import project
 from seeds.planting import ORDER, Planted, Seeds, blog_production
 
 CHANNEL_CONCURRENCY = 256
-PROJECT_EVERY_S = 0.004
-"""Folding costs by the batch: at most so often, where it shares its process with the command path."""
+PROJECT_EVERY_S = 0.02
+"""Folding costs by the batch: no more often while nobody waits for it, where it shares its process with the
+command path."""
 
 
 class Installation:
@@ -177,9 +178,9 @@ class Installation:
 
     async def project(self, *, follow_log: bool = False) -> None:
         """follow_log: the events come from this process's log, not over NATS."""
-        log = await self.log()
-        feed = LogFeed(log, PROJECT_EVERY_S) if follow_log else self.feed()
-        await project(ALL, log, feed, await self.read())
+        log, read = await self.log(), await self.read()
+        feed = LogFeed(log, PROJECT_EVERY_S, read.positions.awaited) if follow_log else self.feed()
+        await project(ALL, log, feed, read)
 
     async def dispatch(self, *, follow_log: bool = False, runners_are_gone: bool = False) -> None:
         log = await self.log()

@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     from projections.database import ReadDatabase
 
 POLL_EVERY_S = 0.005
-"""While somebody waits."""
+"""While somebody waits, and another process moves the projections."""
+
+POLL_OWN_EVERY_S = 0.05
+"""The same where a projector in this process has just told of a move, and will tell of the next."""
 
 FRESH_FOR_S = 0.05
 """How long a position that was read may be told again."""
@@ -48,7 +51,10 @@ class _Waiter(NamedTuple):
 
 
 class Positions:
-    """The positions of a read database as this process knows them; one poller for all who wait."""
+    """The positions of a read database as this process knows them; one poller for all who wait.
+
+    awaited  set while somebody waits for a position
+    """
 
     def __init__(self, fetch: Fetch) -> None:
         self._fetch = fetch
@@ -56,10 +62,13 @@ class Positions:
         self._read_at = 0.0
         self._reading: asyncio.Task[None] | None = None
         self._waiters: set[_Waiter] = set()
+        self._moved_at = float("-inf")
+        self.awaited = asyncio.Event()
         self._poller: asyncio.Task[None] | None = None
 
     def moved(self, positions: Mapping[str, int]) -> None:
         """Called by a projector in this process, in the event loop, after its commit."""
+        self._moved_at = time.monotonic()
         self._known.update(positions)
         self._wake()
 
@@ -68,6 +77,7 @@ class Positions:
             return
         waiter = _Waiter(tuple(names), position, asyncio.get_running_loop().create_future())
         self._waiters.add(waiter)
+        self.awaited.set()
         self._poll()
         try:
             async with asyncio.timeout(timeout_s):
@@ -77,6 +87,8 @@ class Positions:
             raise NotCaughtUp(f"{', '.join(names)} is at position {at}, not yet at {position}") from None
         finally:
             self._waiters.discard(waiter)
+            if not self._waiters:
+                self.awaited.clear()
 
     async def lowest(self, names: Sequence[str]) -> int:
         if time.monotonic() - self._read_at > FRESH_FOR_S:
@@ -115,7 +127,8 @@ class Positions:
             with suppress(Unavailable):
                 await self._read()
             self._wake()
-            await asyncio.sleep(POLL_EVERY_S)
+            is_told = time.monotonic() - self._moved_at < 2 * POLL_OWN_EVERY_S
+            await asyncio.sleep(POLL_OWN_EVERY_S if is_told else POLL_EVERY_S)
 
     def _wake(self) -> None:
         for waiter in self._waiters:

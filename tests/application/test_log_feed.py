@@ -58,3 +58,17 @@ async def test_a_batch_gathers_what_came_while_it_waited() -> None:
     for number in range(2, 12):
         await log.append(a_command(f"order-{number}"))
     assert len(await anext(batches)) == 10
+
+
+async def test_nothing_is_gathered_while_somebody_waits_for_it() -> None:
+    log, hurry = MemoryEventLog(), asyncio.Event()
+    batches = LogFeed(log, 3600, hurry).follow(0)
+    await log.append(a_command("order-1"))
+    assert len(await anext(batches)) == 1
+    await log.append(a_command("order-2"))
+    reading = asyncio.ensure_future(anext(batches))
+    await asyncio.wait([reading], timeout=0.05)
+    assert not reading.done()
+    hurry.set()
+    async with asyncio.timeout(60):
+        assert len(await reading) == 1
