@@ -84,13 +84,18 @@ async def read_nothing(request: ApiRequest) -> None:
 
 
 async def read_bytes(request: ApiRequest) -> bytes:
-    """The whole body, within its bounds of size and time. (`asyncio.timeout` would cost 5 us a request.)"""
+    """The whole body, within its bounds of size and time.
+
+    The time is counted only if there is something to wait for: a timer costs 2 us a request, and
+    `asyncio.timeout` 5.
+    """
     announced = request.header("content-length") or "0"
     if announced.isdecimal() and int(announced[:20]) > MAX_BODY_BYTES:
         raise TooLarge(f"the body has {announced[:20]} bytes; expected at most {MAX_BODY_BYTES}")
     reading = asyncio.current_task()
     assert reading is not None  # noqa: S101 - a server runs each request in a task
-    patience = asyncio.get_running_loop().call_later(BODY_TIMEOUT_S, reading.cancel, LATE)
+    loop, timers = asyncio.get_running_loop(), list[asyncio.Handle]()
+    first_turn = loop.call_soon(lambda: timers.append(loop.call_later(BODY_TIMEOUT_S, reading.cancel, LATE)))
     try:
         return await received(request)
     except asyncio.CancelledError as error:
@@ -100,7 +105,8 @@ async def read_bytes(request: ApiRequest) -> bytes:
         detail = f"the body did not arrive within {BODY_TIMEOUT_S:g} seconds"
         raise Refused("body_timeout", detail, headers={"Connection": "close"}) from None
     finally:
-        patience.cancel()
+        for handle in (first_turn, *timers):
+            handle.cancel()
 
 
 async def received(request: ApiRequest) -> bytes:
