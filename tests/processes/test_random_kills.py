@@ -27,6 +27,7 @@ from infrastructure.clock import SystemClock
 from infrastructure.event_log.opening import open_event_log
 from infrastructure.nats.connection import Connection, connect
 from projections.database import ReadDatabase, open_read_database
+from tests.processes.flow_kills import assert_nothing_was_repeated, flow_between_kills
 from tests.processes.invariants import assert_all_agree
 from tests.processes.services import LOOPS, Services
 from tests.servers import postgres_database
@@ -132,6 +133,18 @@ async def test_whatever_is_killed_every_start_ends_once(house: House, database: 
         assert_stored(events, answer)
         assert_ended_once(events, str(answer["id"]))
     assert most_at_once(events) <= 1
+
+
+@pytest.mark.parametrize("database", SEEDS)
+async def test_who_is_killed_between_two_steps_repeats_neither(house: House, database: str) -> None:
+    before = await house.log.head()
+    try:
+        execution_id = await flow_between_kills(house.services, house.connection, list(RUNNERS))
+        await eventually(lambda: have_ended(house.log, before, [execution_id]), PATIENCE_S)
+        events = await assert_all_agree(house.log, house.connection, house.read_db)
+    except AssertionError as error:
+        raise AssertionError(f"{error}\n{house.services.words()}") from error
+    assert_nothing_was_repeated(events, execution_id)
 
 
 async def started(client: httpx.AsyncClient, chance: random.Random, seed: int, number: int) -> dict[str, Any]:
