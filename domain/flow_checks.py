@@ -12,7 +12,7 @@ from domain import graph
 from domain.catalog import Catalog
 from domain.conditions import ANY, Type, check, list_of, object_of, parse, type_of_schema
 from domain.conditions.syntax import RESERVED
-from domain.conditions.types import BOOL, TEXT
+from domain.conditions.types import BOOL, TEXT, nullable
 from domain.definition import Definition
 from domain.errors import ConditionError, Fault
 from domain.steps import KINDS, Approval, Delay, Join, Map, Router, Signal, Step
@@ -212,7 +212,7 @@ def type_of_step(definition: Definition, catalog: Catalog, name: str) -> Type:
     schema = task.output_schema if task else None
     if step.map is not None:
         item = schema_type(definition, catalog, schema) if schema else TEXT
-        return list_of(item if step.map.on_failure == "fail" else ANY)
+        return list_of(item if step.map.on_failure == "fail" else nullable(item))
     return schema_type(definition, catalog, schema) if schema else object_of({"text": TEXT})
 
 

@@ -6,11 +6,13 @@ Called when a document is saved. Its one rule: it finds every fault; what depend
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import assert_never
 
 import msgspec
 
+from domain.conditions.facts import NOTHING, Facts, facts_of
 from domain.conditions.nodes import (
     Binary,
     Choice,
@@ -25,7 +27,7 @@ from domain.conditions.nodes import (
     Unary,
     path_of,
 )
-from domain.conditions.types import ANY, BOOL, NULL, NUMBER, TEXT, Type, list_of
+from domain.conditions.types import ANY, BOOL, NULL, NUMBER, TEXT, Type, list_of, one_of
 from domain.errors import ConditionError
 
 
@@ -39,7 +41,7 @@ class Checked(msgspec.Struct, frozen=True):
 def check(node: Node, names: Mapping[str, Type], expected: Type = BOOL) -> Checked:
     """names: what can be spoken of, and its type. expected: the kind that the whole has to give."""
     checker = Checker(names)
-    found = checker.type_of(node)
+    found = checker.given(node, checker.type_of(node))
     if not fits(found, expected):
         checker.fault(node, f"gives {found}; expected {expected}")
     return Checked(found, tuple(checker.faults))
@@ -50,15 +52,31 @@ def fits(found: Type, expected: Type) -> bool:
 
 
 class Checker:
-    """Collects the faults of one expression."""
+    """Collects the faults of one expression, each once."""
 
     def __init__(self, names: Mapping[str, Type]) -> None:
         self._names = names
+        self._facts: Facts = NOTHING
         self.faults: list[str] = []
 
     def fault(self, node: Node, message: str) -> Type:
-        self.faults.append(str(ConditionError(message, node.column)))
+        if (fault := str(ConditionError(message, node.column))) not in self.faults:
+            self.faults.append(fault)
         return ANY
+
+    def given(self, node: Node, found: Type) -> Type:
+        """What a value is where null will not do."""
+        if not found.is_nullable:
+            return found
+        ask = f"; ask {path} != null first" if (path := path_of(node)) else ""
+        return self.fault(node, f"{path or 'a value'} may be null{ask}")
+
+    @contextmanager
+    def _where(self, node: Node, *, holds: bool) -> Iterator[None]:
+        """Around a part that is worked out only where a condition holds, or does not."""
+        before, self._facts = self._facts, self._facts | facts_of(node, when=holds)
+        yield
+        self._facts = before
 
     def type_of(self, node: Node) -> Type:
         match node:
@@ -69,23 +87,28 @@ class Checker:
             case Items(items=items):
                 return self._items([self.type_of(item) for item in items])
             case Field(of=of, name=name):
-                return self._field(node, self.type_of(of), name)
+                return self._there(node, self._field(node, self.given(of, self.type_of(of)), name))
             case Index():
-                return self._index(node)
+                return self._there(node, self._index(node))
             case Has(field=field):
-                self.type_of(field)
+                self._field(field, self.type_of(field.of), field.name)
                 return BOOL
             case Size(of=of):
-                return self._size(node, self.type_of(of))
+                return self._size(node, self.given(of, self.type_of(of)))
             case Unary(operator=operator, of=of):
                 wanted = BOOL if operator == "!" else NUMBER
                 self._expect(of, self.type_of(of), wanted)
                 return wanted
+            case Binary(operator="&&" | "||"):
+                return self._logic(node)
             case Binary():
                 return self._binary(node, self.type_of(node.left), self.type_of(node.right))
             case Choice(test=test, yes=yes, no=no):
                 self._expect(test, self.type_of(test), BOOL)
-                return self._items([self.type_of(yes), self.type_of(no)]).item or ANY
+                with self._where(test, holds=True):
+                    found = self.type_of(yes)
+                with self._where(test, holds=False):
+                    return self._items([found, self.type_of(no)]).item or ANY
             case _:
                 assert_never(node)
 
@@ -94,14 +117,30 @@ class Checker:
             node, f"unknown {kind} {name!r}; expected one of: {', '.join(sorted(known)) or 'none'}"
         )
 
+    def _there(self, node: Node, found: Type) -> Type:
+        """What a field is where it is read, after what was asked of it."""
+        path = path_of(node)
+        if found.is_optional and ("there", path) not in self._facts:
+            self.fault(node, f"{path or 'a field'} may be missing; ask has({path or 'it'}) first")
+        is_nullable = found.is_nullable and ("not null", path) not in self._facts
+        return msgspec.structs.replace(found, is_optional=False, is_nullable=is_nullable)
+
+    def _logic(self, node: Binary) -> Type:
+        """Each side is worked out where the other does not decide: as in CEL, its fault is forgiven there."""
+        for side, other in ((node.left, node.right), (node.right, node.left)):
+            with self._where(other, holds=node.operator == "&&"):
+                self._expect(side, self.type_of(side), BOOL)
+        return BOOL
+
     def _expect(self, node: Node, found: Type, wanted: Type) -> None:
+        found = self.given(node, found)
         if not fits(found, wanted):
             self.fault(node, f"is {found}; expected {wanted}")
 
     def _items(self, types: list[Type]) -> Type:
         """A list of these: of one kind, or of any."""
-        kinds = {type.kind for type in types}
-        return list_of(Type(types[0].kind) if len(kinds) == 1 else ANY)
+        plain = [Type(type.kind, is_open=True, is_nullable=type.is_nullable) for type in types]
+        return list_of(one_of(plain) if plain else ANY)
 
     def _field(self, node: Node, of: Type, name: str) -> Type:
         if of.kind == "any":
@@ -113,7 +152,7 @@ class Checker:
         return ANY if of.is_open else self.unknown(node, "field", path_of(node) or name, of.fields)
 
     def _index(self, node: Index) -> Type:
-        of, index = self.type_of(node.of), self.type_of(node.index)
+        of, index = self.given(node.of, self.type_of(node.of)), self.type_of(node.index)
         match of.kind:
             case "any":
                 return ANY
@@ -134,10 +173,6 @@ class Checker:
 
     def _binary(self, node: Binary, left: Type, right: Type) -> Type:
         match node.operator:
-            case "&&" | "||":
-                self._expect(node.left, left, BOOL)
-                self._expect(node.right, right, BOOL)
-                return BOOL
             case "==" | "!=":
                 self._comparable(node, left, right)
                 return BOOL
@@ -158,6 +193,7 @@ class Checker:
                 return NUMBER
 
     def _ordered(self, node: Binary, left: Type, right: Type) -> None:
+        left, right = self.given(node.left, left), self.given(node.right, right)
         for side, found in ((node.left, left), (node.right, right)):
             if found.kind not in ("any", "number", "text"):
                 self.fault(side, f"is {found}; expected a number or a text beside {node.operator}")
@@ -179,6 +215,7 @@ class Checker:
             self.fault(side, f"{value!r} is never the value; expected one of: {known}")
 
     def _in(self, node: Binary, left: Type, right: Type) -> Type:
+        right = self.given(node.right, right)
         if right.kind == "list":
             if right.item is not None and not fits(left, right.item) and left.kind != "null":
                 self.fault(node, f"looks for {left} in a list of {right.item.kind}, where it never is")

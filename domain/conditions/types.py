@@ -6,10 +6,11 @@ here, the type is `ANY`, which passes every check and is looked at when the valu
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import msgspec
+from msgspec.structs import replace
 
 from domain.terms import Json, JsonSchema
 
@@ -27,14 +28,22 @@ OF_JSON: dict[str, Kind] = {
 
 
 class Type(msgspec.Struct, frozen=True):
-    """kind: what of JSON. values: the texts it can be, where they are known. item: of a list. fields: of an
-    object; is_open: it may have others, of which nothing is known."""
+    """
+    kind         what of JSON
+    values       the texts it can be, where they are known
+    item         of a list
+    fields       of an object; is_open: it may have others, of which nothing is known
+    is_nullable  it may be null as well
+    is_optional  of a field: it may be missing
+    """
 
     kind: Kind
     values: tuple[str, ...] | None = None
     item: Type | None = None
     fields: Mapping[str, Type] = {}
     is_open: bool = False
+    is_nullable: bool = False
+    is_optional: bool = False
 
     def __str__(self) -> str:
         shown = {"bool": "true or false", "any": "any value", "null": "null"}
@@ -53,6 +62,23 @@ def object_of(fields: Mapping[str, Type], *, is_open: bool = False) -> Type:
     return Type("object", fields=fields, is_open=is_open)
 
 
+def nullable(type: Type) -> Type:
+    return type if type.kind == "null" else replace(type, is_nullable=True)
+
+
+def one_of(types: Sequence[Type]) -> Type:
+    """What a value is that is of one of these types; null is one of them, or none."""
+    kinds = {type.kind for type in types} - {"null"}
+    is_nullable = any(type.kind == "null" or type.is_nullable for type in types)
+    rest = [replace(type, is_nullable=False) for type in types if type.kind != "null"]
+    if not rest:
+        return NULL
+    found = rest[0]
+    if any(type != found for type in rest):
+        found = Type(rest[0].kind, is_open=True) if len(kinds) == 1 else ANY
+    return nullable(found) if is_nullable else found
+
+
 def type_of_schema(schema: Json, root: JsonSchema | None = None, depth: int = 0) -> Type:
     """The type of a schema's instances. root: where its references lead."""
     if not isinstance(schema, dict) or depth > MAX_REFERENCES:
@@ -61,10 +87,10 @@ def type_of_schema(schema: Json, root: JsonSchema | None = None, depth: int = 0)
     if "$ref" in schema:
         return type_of_schema(referenced(root, str(schema["$ref"])), root, depth + 1)
     match schema.get("type"):
+        case list() as names if names:
+            return one_of([type_of_schema({**schema, "type": name}, root, depth + 1) for name in names])
         case "string":
-            values = schema.get("enum")
-            known = isinstance(values, list) and all(isinstance(value, str) for value in values)
-            return Type("text", values=tuple(values) if known and isinstance(values, list) else None)
+            return Type("text", values=texts_of(schema.get("enum")))
         case "array":
             return list_of(type_of_schema(schema.get("items"), root, depth + 1))
         case "object":
@@ -72,16 +98,36 @@ def type_of_schema(schema: Json, root: JsonSchema | None = None, depth: int = 0)
         case str() as name if name in OF_JSON:
             return Type(OF_JSON[name])
         case _:
-            return ANY
+            return alternatives(schema, root, depth)
+
+
+def alternatives(schema: JsonSchema, root: JsonSchema, depth: int) -> Type:
+    """Of a schema without a type: what its `anyOf` or `oneOf` allows."""
+    for key in ("anyOf", "oneOf"):
+        if isinstance(schemas := schema.get(key), list) and schemas:
+            return one_of([type_of_schema(each, root, depth + 1) for each in schemas])
+    return ANY
+
+
+def texts_of(values: Json) -> tuple[str, ...] | None:
+    """An `enum` of texts; null may be among them, where the type allows it."""
+    rest = [value for value in values if value is not None] if isinstance(values, list) else []
+    return tuple(rest) if rest and all(isinstance(value, str) for value in rest) else None
 
 
 def object_type(schema: JsonSchema, root: JsonSchema, depth: int) -> Type:
-    """A field that `properties` lacks is taken as a slip, unless the schema allows others outright."""
-    properties = schema.get("properties")
+    """A field that `properties` lacks is taken as a slip, unless the schema allows others outright. One that
+    `required` lacks may be missing; without `required` the schema says nothing of that."""
+    properties, required = schema.get("properties"), schema.get("required")
     fields = {
         str(name): type_of_schema(inner, root, depth + 1)
         for name, inner in (properties.items() if isinstance(properties, dict) else ())
     }
+    if isinstance(required, list):
+        fields = {
+            name: field if name in required else replace(field, is_optional=True)
+            for name, field in fields.items()
+        }
     elsewhere = ("allOf", "anyOf", "oneOf", "if", "patternProperties", "additionalProperties")
     is_open = not fields or any(schema.get(key, False) is not False for key in elsewhere)
     return object_of(fields, is_open=is_open and schema.get("additionalProperties", True) is not False)
