@@ -15,6 +15,7 @@ import msgspec
 from domain.event_filter import TYPE_PREFIX, status_tags
 from domain.execution import Status
 from domain.registry import EVENT_TYPES
+from interfaces.shapes import schema_components
 
 INTRODUCTION = """# Event catalogue
 
@@ -28,7 +29,7 @@ reads it: `/schema/asyncapi.json`. How to follow events: [streams](streams.md).
 def page() -> str:
     """The whole page, in Markdown."""
     types = sorted(EVENT_TYPES.items())
-    _, components = msgspec.json.schema_components([event for _, event in types], ref_template="{name}")
+    _, components = schema_components([event for _, event in types], ref_template="{name}")
     kinds = dict.fromkeys(tag.partition(".")[0] for tag, _ in types)
     lines = [INTRODUCTION.format(prefix=TYPE_PREFIX), *status_lines()]
     for kind in kinds:

@@ -17,6 +17,7 @@ from domain.message import Event
 from domain.registry import EVENT_TYPES
 from infrastructure.wiring import CloudEvent
 from interfaces.http.streaming import EventsQuery, ExecutionEventsQuery
+from interfaces.shapes import schema_components
 
 Json = dict[str, Any]
 
@@ -134,7 +135,7 @@ def over_ws(query: type[msgspec.Struct]) -> Json:
 
 def parameters(query: type[msgspec.Struct]) -> Json:
     """The query parameters as one object, with everything they refer to inside."""
-    (_,), components = msgspec.json.schema_components([query], ref_template=REF)
+    (_,), components = schema_components([query], ref_template=REF)
     properties = components[query.__name__]["properties"]
     return {"type": "object", "properties": {name: plain(each) for name, each in properties.items()}}
 
@@ -179,7 +180,7 @@ def message(tag: str, event: type[Event]) -> Json:
 def schemas() -> Json:
     """Every event's schema, the envelope's, and what they refer to."""
     types = [CloudEvent, *dict.fromkeys(EVENT_TYPES.values())]
-    _, components = msgspec.json.schema_components(types, ref_template=REF)
+    _, components = schema_components(types, ref_template=REF)
     return {name: with_plain_discriminators(schema) for name, schema in sorted(components.items())}
 
 

@@ -19,6 +19,7 @@ from litestar.routes import HTTPRoute
 from interfaces.http import header_docs
 from interfaces.http.operation import OPERATION, Operation
 from interfaces.problems import KINDS, MEDIA_TYPE, Problem
+from interfaces.shapes import schema_components
 
 Json = dict[str, Any]
 
@@ -99,7 +100,7 @@ class Schemas:
                 self._queries[operation.query] = None
             types = [*operation.answer.values(), operation.body]
             self._others.update(dict.fromkeys(of for of in types if of is not None))
-        found, components = msgspec.json.schema_components(
+        found, components = schema_components(
             [*self._others, *self._queries], ref_template="#/components/schemas/{name}"
         )
         self._of = dict(zip([*self._others, *self._queries], found, strict=True))
