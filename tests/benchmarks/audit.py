@@ -16,6 +16,7 @@ from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
 import msgspec
+import psycopg
 
 from application.audit.keeping import Interval, Keeper, keep_checkpoints
 from application.audit.merkle import leaf_hash
@@ -62,11 +63,16 @@ def fill(path: Path, count: int) -> None:
         connection.execute("UPDATE kasal_head SET position = ?", (count,))
 
 
-async def walk(folder: Path) -> None:
-    """Sign a million events, verify them, and read and hash the same rows with nothing around it."""
-    url = f"sqlite:///{folder / 'walk.db'}"
-    migrate(url)
-    fill(folder / "walk.db", EVENTS)
+def fill_server(url: str, count: int) -> None:
+    with psycopg.connect(url) as server, server.cursor() as cursor:
+        with cursor.copy("COPY kasal_events FROM STDIN") as copy:
+            for row in rows(count):
+                copy.write_row(row)
+        cursor.execute("UPDATE kasal_head SET position = %s", (count,))
+
+
+async def walk(name: str, url: str) -> None:
+    """Sign a million events and verify them."""
     store = open_audit_store(url)
     try:
         began = time.perf_counter()
@@ -84,10 +90,9 @@ async def walk(folder: Path) -> None:
     finally:
         await store.close()
     print(
-        f"verify {EVENTS:,} events: {EVENTS / verifying_s:,.0f} events/s (limit 100,000), "
+        f"verify {EVENTS:,} events on {name}: {EVENTS / verifying_s:,.0f} events/s (limit 100,000), "
         f"{EVENTS / verifying_cpu_s:,.0f} for each second of CPU"
     )
-    print(f"  read and hash the same rows: {EVENTS / bare_s(folder / 'walk.db'):,.0f} events/s")
     print(f"  build the tree, {result.checkpoints} checkpoints: {EVENTS / signing_s:,.0f} events/s")
 
 
@@ -174,7 +179,15 @@ async def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "http").mkdir()
-        await walk(folder)
+        log = folder / "walk.db"
+        migrate(f"sqlite:///{log}")
+        fill(log, EVENTS)
+        await walk("SQLite", f"sqlite:///{log}")
+        print(f"  read and hash the same rows: {EVENTS / bare_s(log):,.0f} events/s")
+        with postgres_server() as server, postgres_database(server) as url:
+            migrate(url)
+            fill_server(url, EVENTS)
+            await walk("PostgreSQL", url)
         await appends("SQLite", f"sqlite:///{folder / 'append.db'}")
         with postgres_server() as server, postgres_database(server) as url:
             await appends("PostgreSQL", url)
