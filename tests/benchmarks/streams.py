@@ -1,7 +1,8 @@
 """Events to their subscribers: how many a second, how soon, and what an idle subscriber costs.
 
-Run by `make bench`. Ours: `kasal up` without runners; subscribers of /v1/events read the raw response. Beside
-the fan-out the least server that could do it: asyncio, which writes the same bytes from memory.
+Run by `make bench`. Ours: `kasal up` without runners; subscribers read the raw bytes of a response or a
+WebSocket. Beside the fan-out the least server that could do it: asyncio, which writes the same bytes from
+memory.
 """
 
 from __future__ import annotations
@@ -33,6 +34,18 @@ IDLE = 2_000
 TARGET_MS = 25.0
 TIME = re.compile(rb'"time":"([^"]+)"')
 END = b"\n\n"
+MARK = b'"specversion"'
+"""Once in every event, over SSE and over a WebSocket."""
+
+LIVE_EVENTS = 1_000
+WRITERS = 8
+UPGRADE = (
+    "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+)
+PATHS = {"SSE": "/v1/events", "WebSocket": "/v1/events/ws"}
+
+Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 @asynccontextmanager
@@ -47,22 +60,30 @@ async def stack() -> AsyncIterator[tuple[Up, bytes]]:
             await asyncio.to_thread(up.end)
 
 
-async def subscribe(port: int, path: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+async def subscribe(port: int, path: str) -> Connection:
     reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1 << 20)
-    writer.write(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+    upgrade = UPGRADE if path.startswith(PATHS["WebSocket"]) else ""
+    writer.write(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n{upgrade}\r\n".encode())
     await reader.readuntil(b"\r\n\r\n")
     return reader, writer
 
 
 async def read(port: int, path: str, count: int) -> None:
+    await read_on(await subscribe(port, path), count)
+
+
+async def read_on(connection: Connection, count: int) -> None:
     """Until so many events have come."""
-    reader, writer = await subscribe(port, path)
+    reader, writer = connection
     seen, rest = 0, b""
     while seen < count:
-        piece = rest + await reader.read(1 << 18)
-        seen += piece.count(b"\nid: ") + piece.startswith(b"id: ")
-        rest = piece[-4:] if not piece.endswith(END) else b""
-    writer.close()
+        chunk = await reader.read(1 << 18)
+        if not chunk:
+            raise ConnectionError(f"the stream ended after {seen} events")
+        piece = rest + chunk
+        seen += piece.count(MARK)
+        rest = piece[1 - len(MARK) :]
+    writer.transport.abort()
 
 
 async def fan_out(reading: Callable[[], Awaitable[None]], subscribers: int, events: int) -> float:
@@ -101,12 +122,47 @@ async def throughput(up: Up, body: bytes) -> None:
     async with bare(event, EVENTS) as bare_port:
         for subscribers in SUBSCRIBERS:
             count = EVENTS if subscribers < 100 else EVENTS // 4
-            ours = await fan_out(partial(read, port, "/v1/events?after=1", count), subscribers, count)
             least = await fan_out(partial(read, bare_port, "/", EVENTS), subscribers, EVENTS)
+            for name, path in PATHS.items():
+                ours = await fan_out(partial(read, port, f"{path}?after=1", count), subscribers, count)
+                print(
+                    f"catching up, {name:9} {subscribers:3} subscribers: {ours:9,.0f} events/s   "
+                    f"(bare writes of the same bytes {least:9,.0f}, x{ours / least:.2f})"
+                )
+
+
+async def live(up: Up, body: bytes) -> None:
+    """Starts as fast as they are taken; each subscriber reads on as they are recorded."""
+    port = urlsplit(up.url).port or 0
+    clients = [await Client.open(up.url) for _ in range(WRITERS)]
+    alone = await written(clients, body)
+    print(f"live, nobody listens: {LIVE_EVENTS / alone:,.0f} events/s are recorded")
+    for subscribers in SUBSCRIBERS:
+        for name, path in PATHS.items():
+            connections = [await subscribe(port, path) for _ in range(subscribers)]
+            reading = [asyncio.create_task(read_on(each, LIVE_EVENTS)) for each in connections]
+            await asyncio.sleep(0.5)
+            begin = time.perf_counter()
+            writing_s = await written(clients, body)
+            await asyncio.gather(*reading)
+            taken_s = time.perf_counter() - begin
+            sent_per_s, recorded_per_s = subscribers * LIVE_EVENTS / taken_s, LIVE_EVENTS / writing_s
             print(
-                f"catching up, {subscribers:3} subscribers: {ours:9,.0f} events/s   "
-                f"(bare writes of the same bytes {least:9,.0f}, x{ours / least:.2f})"
+                f"live, {name:9} {subscribers:3} subscribers: {sent_per_s:9,.0f} events/s, "
+                f"{recorded_per_s:,.0f}/s recorded, the last one there {taken_s - writing_s:.2f} s later"
             )
+
+
+async def written(clients: list[Client], body: bytes) -> float:
+    """Seconds that so many events took: two a start."""
+
+    async def write(client: Client) -> None:
+        for _ in range(LIVE_EVENTS // 2 // WRITERS + 1):
+            await client.post("/v1/executions", body)
+
+    begin = time.perf_counter()
+    await asyncio.gather(*(write(client) for client in clients))
+    return time.perf_counter() - begin
 
 
 async def latencies_sse(up: Up, count: int) -> list[float]:
@@ -182,6 +238,7 @@ async def measure() -> None:
     async with stack() as (up, body):
         await latency(up, body)
         await idle(up)
+        await live(up, body)
         await throughput(up, body)
 
 
