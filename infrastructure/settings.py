@@ -193,7 +193,14 @@ def relation_faults(settings: Settings) -> list[Fault]:
             faults.append(Fault(variable(field), "expected sqlite:///path or postgresql://..."))
     if settings.nats_url and urlsplit(settings.nats_url).scheme not in ("nats", "tls"):
         faults.append(Fault("KASAL_NATS_URL", "expected nats://user:password@host:port"))
+    if settings.nats_server and not is_program(Path(settings.nats_server)):
+        message = "expected the path of a program that can be run here"
+        faults.append(Fault("KASAL_NATS_SERVER", message))
     return faults
+
+
+def is_program(path: Path) -> bool:
+    return path.is_file() and os.access(path, os.X_OK)
 
 
 def redacted(settings: Settings) -> dict[str, str]:

@@ -21,6 +21,7 @@ from pathlib import Path
 
 import structlog
 
+from domain.errors import Unavailable
 from infrastructure.nats import bound
 from infrastructure.nats.accounts import accounts_of
 from infrastructure.secret_files import kept_secret, write_secret
@@ -36,7 +37,7 @@ RESTART_PAUSE_S = (0.05, 2.0)
 LOG_FILE_BYTES = 4 * 1024 * 1024
 
 
-class NatsServerFailed(Exception):
+class NatsServerFailed(Unavailable):
     """The server did not start; the message ends with what it said last."""
 
 

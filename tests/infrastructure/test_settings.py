@@ -42,6 +42,15 @@ def test_all_faults_come_at_once() -> None:
     assert found.keys() == {"KASAL_PORT", "KASAL_LOG_LEVEL", "KASAL_POTR", "KASAL_LOG_URL"}
 
 
+def test_a_nats_server_that_can_not_be_run_is_a_fault(tmp_path: Path) -> None:
+    (plain := tmp_path / "plain").write_text("no program")
+    for path in (tmp_path / "missing", plain, tmp_path):
+        with pytest.raises(Invalid, match="KASAL_NATS_SERVER: expected the path of a program"):
+            load_settings({"KASAL_NATS_SERVER": str(path)})
+    plain.chmod(0o700)
+    assert load_settings({"KASAL_NATS_SERVER": str(plain)}).nats_server == str(plain)
+
+
 def test_a_file_that_is_not_there_is_a_fault() -> None:
     assert "can not be read" in faults_of({"KASAL_API_TOKEN_FILE": "/nowhere"})["KASAL_API_TOKEN_FILE"]
 
