@@ -2,7 +2,8 @@
 
 Called by the command channel with each report. Two streams can not be changed at once, so the share is held
 first and the call recorded after it; `decide` refuses a call that the share does not cover. Its one rule:
-whatever happens in between, more is held than is spent, never less.
+whatever happens in between, more is held than is spent, never less. A child execution holds shares of its own
+workflow's day, not of its parent's.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ class DayBudgets:
         state = await self._commands.known_state(EXECUTION, report.execution_id)
         if state.request is None or state.per_day is None or state.request.workflow_id is None:
             return report
-        upto = state.account.committed.plus(wanted)
+        upto = state.account.own.plus(wanted)
         hold = HoldShare(
             workflow_id=state.request.workflow_id,
             day=self._commands.today(),
@@ -58,7 +59,7 @@ class DayBudgets:
             workflow_id=state.request.workflow_id,
             day=self._commands.today(),
             execution_id=execution_id,
-            upto=state.account.committed,
+            upto=state.account.own,
         )
         await self._commands.handle(settled, context)
 

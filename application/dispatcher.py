@@ -15,6 +15,7 @@ import msgspec
 import structlog
 
 from application.admission import GRANTED, HELD, Admission, Candidate
+from application.children import WANTED, Children, OpenChild
 from application.commands import CommandHandler, Context
 from application.ports import Work, WorkQueue
 from domain.errors import KasalError
@@ -39,7 +40,7 @@ PAUSED = tag_of(ExecutionPaused)
 ENDED = tuple(
     tag_of(event) for event in (ExecutionCompleted, ExecutionFailed, ExecutionCancelled, ExecutionTimedOut)
 )
-FOLLOWED = (SCHEDULED, PAUSED, HELD, GRANTED, *ENDED)
+FOLLOWED = (SCHEDULED, PAUSED, HELD, GRANTED, *WANTED, *ENDED)
 
 
 class OpenStep(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,6 +74,7 @@ class OpenWork(NamedTuple):
     position: int
     steps: Sequence[OpenStep]
     candidates: Sequence[Candidate] = ()
+    children: Sequence[OpenChild] = ()
 
 
 class FindOpen(Protocol):
@@ -110,6 +112,7 @@ class Dispatcher:
         self._commands = commands
         self._find_open = find_open
         self._admission = Admission(commands)
+        self._children = Children(commands)
         self._announce = announce
         self._runners_are_gone = runners_are_gone
 
@@ -126,7 +129,11 @@ class Dispatcher:
             nonlocal position
             async for batch in self._feed.follow(position, tags=FOLLOWED):
                 ends = [recorded for recorded in batch if recorded.tag in ENDED]
-                await asyncio.gather(*map(self._dispatch, batch), self._admission.follow(batch, ends))
+                await asyncio.gather(
+                    *map(self._dispatch, batch),
+                    self._admission.follow(batch, ends),
+                    self._children.follow(batch, ends),
+                )
                 position = batch[-1].position if batch else position
 
         await patiently(follow)
@@ -151,13 +158,14 @@ class Dispatcher:
 
     async def _recover(self) -> int:
         """Put every open step into the queue, which keeps a turn once. Returns the view's position."""
-        position, steps, candidates = await self._find_open()
+        position, steps, candidates, children = await self._find_open()
         orphans = [step for step in steps if self._is_orphan(step)]
         queued = [step for step in steps if step.is_queued and not self._is_orphan(step)]
         await asyncio.gather(*map(self._reschedule, orphans))
         await asyncio.gather(*(self._queue.enqueue(again(step)) for step in queued))
         self._runners_are_gone = False
         await self._admission.recover(candidates)
+        await self._children.recover(children)
         return position
 
     def _is_orphan(self, step: OpenStep) -> bool:

@@ -8,12 +8,17 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import msgspec
+from msgspec.structs import replace
+
+from application.containment import check_children, pinned_children
 from application.documents import check, read_definition, read_inputs
 from application.states import Preparation, Reads
+from domain.amounts import least
 from domain.catalog import CATALOG, KINDS, Catalog, catalog_of
 from domain.definition import Definition, Json
 from domain.errors import Fault, Invalid, NotFound, Rejected
-from domain.execution import RequestExecution
+from domain.execution import ChildRequested, Execution, Parent, RequestExecution, child_execution_id
 from domain.workflow import WORKFLOW, CreateWorkflow, PlantWorkflow, ReviseWorkflow
 
 
@@ -37,6 +42,7 @@ def create_workflow(workflow_id: str, document: object) -> Preparation:
 
     async def prepare(reads: Reads) -> CreateWorkflow:
         definition = read_definition(document, await whole_catalog(reads))
+        await check_children(reads, definition, workflow_id)
         return CreateWorkflow(workflow_id=workflow_id, definition=definition)
 
     return prepare
@@ -47,6 +53,7 @@ def revise_workflow(workflow_id: str, document: object) -> Preparation:
 
     async def prepare(reads: Reads) -> ReviseWorkflow:
         definition = read_definition(document, await whole_catalog(reads))
+        await check_children(reads, definition, workflow_id)
         return ReviseWorkflow(workflow_id=workflow_id, definition=definition)
 
     return prepare
@@ -57,6 +64,7 @@ def plant_workflow(workflow_id: str, document: object) -> Preparation:
 
     async def prepare(reads: Reads) -> PlantWorkflow:
         definition = read_definition(document, await whole_catalog(reads))
+        await check_children(reads, definition, workflow_id)
         return PlantWorkflow(workflow_id=workflow_id, definition=definition)
 
     return prepare
@@ -110,12 +118,40 @@ def run_definition(
     return prepare
 
 
+def run_child(parent_id: str, parent: Execution, wanted: ChildRequested) -> Preparation:
+    """Run what a step of another execution wants, within the budget that this one leaves it.
+
+    Raises `NotFound`, `Rejected`, `Invalid`, `TooLarge`.
+    """
+    above = parent.request.parent if parent.request else None
+    lineage = Parent(parent_id, wanted.step, wanted.child, depth=1 + (above.depth if above else 0))
+
+    async def prepare(reads: Reads) -> RequestExecution:
+        number, definition = await saved_definition(reads, wanted.workflow_id, wanted.workflow_version)
+        budget = least(definition.limits.budget, wanted.budget)
+        limits = replace(definition.limits, **msgspec.structs.asdict(budget))
+        return await request_of(
+            reads,
+            child_execution_id(parent_id, wanted.child),
+            replace(definition, limits=limits),
+            wanted.inputs,
+            name=None,
+            workflow_id=wanted.workflow_id,
+            workflow_version=number,
+            parent=lineage,
+        )
+
+    return prepare
+
+
 async def inline_definition(reads: Reads, document: object) -> Definition:
     try:
-        return read_definition(document, await whole_catalog(reads))
+        definition = read_definition(document, await whole_catalog(reads))
+        await check_children(reads, definition)
     except Invalid as invalid:
         check([Fault(f"/definition{fault.pointer}", fault.message) for fault in invalid.faults])
         raise
+    return definition
 
 
 async def saved_definition(
@@ -150,6 +186,7 @@ async def request_of(
     workflow_id: str | None = None,
     workflow_version: int | None = None,
     place: Place = AS_WRITTEN,
+    parent: Parent | None = None,
 ) -> RequestExecution:
     models = (await reads.of(CATALOG, "models")).of_models
     default_model = models.default_model
@@ -165,4 +202,8 @@ async def request_of(
         workflow_version=workflow_version,
         queue=place.queue,
         priority=place.priority,
+        parent=parent,
+        children=await pinned_children(
+            reads, definition, own_id=workflow_id, depth=parent.depth if parent else 0
+        ),
     )

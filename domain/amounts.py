@@ -62,7 +62,41 @@ def nano(cost_usd: float) -> int:
     return math.ceil(round(cost_usd * NANO, 3))
 
 
-def excess(limits: Budget, amounts: Amounts) -> str | None:
+def bounds_of(limits: Budget) -> Amounts:
+    """The limits as amounts; 0 for what has none."""
+    return Amounts(
+        nano(limits.budget_usd or 0),
+        limits.max_tokens or 0,
+        limits.max_model_calls or 0,
+        limits.max_tool_calls or 0,
+    )
+
+
+def least(one: Budget, other: Budget) -> Budget:
+    """The lower of each limit."""
+    found: dict[str, float] = {}
+    for name in Budget.__struct_fields__:
+        limits = [limit for each in (one, other) if (limit := getattr(each, name)) is not None]
+        if limits:
+            found[name] = min(limits)
+    return msgspec.convert(found, Budget)
+
+
+def remaining(limits: Budget, amounts: Amounts) -> Budget | str:
+    """What is left of each limit; or in words which one nothing is left of."""
+    left = bounds_of(limits).minus(amounts)
+    found: dict[str, float] = {}
+    for name, exact in zip(Budget.__struct_fields__, left.each, strict=True):
+        limit = getattr(limits, name)
+        if limit is None:
+            continue
+        if exact <= 0:
+            return f"{name} is {limit:g}; nothing is left of it"
+        found[name] = exact / NANO if name == "budget_usd" else exact
+    return msgspec.convert(found, Budget)
+
+
+def excess(limits: Budget, amounts: Amounts, what: str = "this call") -> str | None:
     """The first limit that the amounts are beyond, in words; None when they are within all."""
     bounds = (
         ("budget_usd", limits.budget_usd, amounts.nano_usd / NANO, amounts.nano_usd),
@@ -74,5 +108,5 @@ def excess(limits: Budget, amounts: Amounts) -> str | None:
         if limit is None:
             continue
         if exact > (nano(limit) if name == "budget_usd" else limit):
-            return f"{name} is {limit:g}; with this call it would come to {shown:g}"
+            return f"{name} is {limit:g}; with {what} it would come to {shown:g}"
     return None

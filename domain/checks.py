@@ -29,6 +29,10 @@ def definition_faults(definition: Definition, catalog: Catalog) -> tuple[Fault, 
 
 
 def agent_faults(definition: Definition, catalog: Catalog) -> Iterator[Fault]:
+    if not definition.steps and not definition.tasks:
+        yield Fault("/tasks", "is missing; expected tasks, or steps that need none")
+    if definition.tasks and not definition.agents:
+        yield Fault("/agents", "is missing; expected an agent who works on the tasks")
     for name, agent in definition.agents.items():
         if agent.model and not catalog.has_model(agent.model):
             yield unknown_model(agent.model, catalog, pointer("agents", name, "model"))

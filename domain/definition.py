@@ -140,6 +140,7 @@ class Concurrency(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_
 class Definition(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, dict=True):
     """A whole workflow document.
 
+    agents, tasks  may be left out where no step is a crew or a map
     inputs   JSON Schema by input name; a `default` makes the input optional
     steps    left out: one step, `crew`, of all the tasks in their order
     schemas  JSON Schemas by name; those of the catalogue are copied in when the document is saved, so that a
@@ -150,8 +151,8 @@ class Definition(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
     """
 
     name: Title
-    agents: Annotated[dict[Name, Agent], msgspec.Meta(min_length=1, max_length=100)]
-    tasks: Annotated[dict[Name, Task], msgspec.Meta(min_length=1, max_length=200)]
+    agents: Annotated[dict[Name, Agent], msgspec.Meta(max_length=100)] = {}
+    tasks: Annotated[dict[Name, Task], msgspec.Meta(max_length=200)] = {}
     description: Annotated[str, msgspec.Meta(max_length=20_000)] = ""
     inputs: Annotated[dict[Name, JsonSchema], msgspec.Meta(max_length=100)] = {}
     steps: Annotated[dict[Name, Step], msgspec.Meta(max_length=200)] = {}
@@ -238,7 +239,8 @@ class Definition(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
         """
         working = [task.agent for task in self.tasks.values() if task.agent] or list(self.agents)
         roles = dict.fromkeys(self.agents[agent].role.strip() for agent in working)
-        full = " ".join(f"{self.name}: {', '.join(roles)}".split())
+        working_on_it = f": {', '.join(roles)}" if roles else ""
+        full = " ".join(f"{self.name}{working_on_it}".split())
         return full if len(full) <= 100 else full[:99].rstrip(" ,:") + "…"
 
     def tools_of(self, task: Task) -> tuple[str, ...]:

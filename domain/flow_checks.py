@@ -15,7 +15,7 @@ from domain.conditions.syntax import RESERVED
 from domain.conditions.types import BOOL, TEXT, nullable
 from domain.definition import Definition
 from domain.errors import ConditionError, Fault
-from domain.steps import KINDS, Approval, Delay, Join, Map, Router, Signal, Step
+from domain.steps import KINDS, Approval, ChildWorkflow, Delay, Join, Map, Router, Signal, Step
 
 ROOTS = ("inputs", "steps")
 """Names of an expression that are no step's: a step called so is reached as `steps.inputs`."""
@@ -50,6 +50,8 @@ def flow_faults(definition: Definition, catalog: Catalog) -> Iterator[Fault]:
             yield from map_faults(definition, catalog, name, step.map)
         if step.wait is not None:
             yield from delay_faults(definition, catalog, name, step.wait)
+        if step.workflow is not None:
+            yield from child_faults(definition, catalog, name, step.workflow)
         if step.signal is not None:
             yield from signal_faults(definition, catalog, name, step.signal)
     yield from placing_faults(definition)
@@ -162,6 +164,17 @@ def signal_faults(definition: Definition, catalog: Catalog, name: str, signal: S
         )
 
 
+def child_faults(
+    definition: Definition, catalog: Catalog, name: str, child: ChildWorkflow
+) -> Iterator[Fault]:
+    """Of what the document itself says; whether there is such a workflow stands in `domain.containment`."""
+    names = names_before(definition, catalog, name)
+    for key, given in child.inputs.items():
+        if isinstance(given, str):
+            at = pointer("steps", name, "workflow", "inputs", key)
+            yield from condition_faults(given, names, at, ANY)
+
+
 def condition_faults(text: str, names: Mapping[str, Type], at: str, expected: Type = BOOL) -> Iterator[Fault]:
     try:
         node = parse(text)
@@ -192,7 +205,11 @@ def is_plain(step: str) -> bool:
 
 def gives_output(step: Step) -> bool:
     """Whether the step's output can be shown, and be the context of a task."""
-    return step.crew is not None or step.signal is not None or step.map is not None
+    return step.crew is not None or step.signal is not None or step.map is not None or is_child(step)
+
+
+def is_child(step: Step) -> bool:
+    return step.workflow is not None
 
 
 def has_value(step: Step) -> bool:
@@ -207,6 +224,8 @@ def type_of_step(definition: Definition, catalog: Catalog, name: str) -> Type:
         return ANSWER
     if step.signal is not None:
         return schema_type(definition, catalog, step.signal.payload_schema)
+    if is_child(step):
+        return ANY
     tasks = definition.tasks_of(name)
     task = definition.tasks.get(tasks[-1]) if tasks else None
     schema = task.output_schema if task else None

@@ -10,7 +10,8 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from domain.terms import CallsPerMinute, Condition, Line, ModelName, Name, Text
+from domain.limits import Budget
+from domain.terms import CallsPerMinute, Condition, EntityId, Json, Line, ModelName, Name, Text
 
 Names = Annotated[tuple[Name, ...], msgspec.Meta(min_length=1, max_length=200)]
 
@@ -131,6 +132,27 @@ class Signal(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     payload_schema: Name | None = None
 
 
+class ChildWorkflow(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A saved workflow runs as an execution of its own, the child; its output is the step's output.
+
+    workflow_version  None: the newest when this execution begins
+    inputs            of the child, by name: a text is an expression, anything else is taken as it is
+    budget            what the child may spend at most; its own limits hold too, and what is left of this
+                      execution's
+    timeout_s         how long it is waited for; then it is cancelled and counts as failed; None: for ever
+    on_failure        when the child fails, times out or can not be started: this execution fails, or goes on
+    on_cancel         when somebody cancels the child: this execution fails, goes on, or is cancelled as well
+    """
+
+    workflow_id: EntityId
+    workflow_version: Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)] | None = None
+    inputs: Annotated[dict[Name, Json], msgspec.Meta(max_length=100)] = {}
+    budget: Budget | None = None
+    timeout_s: Annotated[int, msgspec.Meta(ge=1, le=MAX_WAIT_S)] | None = None
+    on_failure: Literal["fail", "continue"] = "fail"
+    on_cancel: Literal["fail", "continue", "cancel"] = "fail"
+
+
 class Join(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """What a step waits for: `all` of some steps, or `any` of them; one of the two is given."""
 
@@ -148,6 +170,7 @@ class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
     signal: Signal | None = None
     wait: Delay | None = None
     map: Map | None = None
+    workflow: ChildWorkflow | None = None
     after: tuple[Name, ...] | Join = ()
 
     @property

@@ -15,6 +15,7 @@ Json = Annotated[object, msgspec.Meta(description="any JSON value", extra_json_s
 """Any JSON value, decoded."""
 
 Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_-]{0,63}$")]
+EntityId = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,128}$")]
 Title = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 Text = Annotated[str, msgspec.Meta(min_length=1, max_length=20_000)]
 ModelName = Annotated[

@@ -12,12 +12,14 @@ from datetime import datetime
 import structlog
 
 from application.admission import Candidate, Stage
+from application.children import OpenChild
 from application.delays import DelayedStep
 from application.dispatcher import OpenStep, OpenWork
 from application.ports import Clock, Work
 from application.timeouts import LimitedExecution
 from domain.errors import NotCaughtUp
 from domain.slots import SlotRequest
+from projections import open_children
 from projections import open_steps as rows
 from projections.database import ReadDatabase
 from projections.positions import position_of, wait_for
@@ -40,7 +42,7 @@ class OpenRows:
         self._clock = clock
 
     async def position(self) -> int:
-        return await position_of(self._read_db, [rows.NAME])
+        return await position_of(self._read_db, [rows.NAME, open_children.NAME])
 
     async def reach(self, position: int, within_s: float = CATCH_UP_S) -> None:
         """Wait until the rows show what was recorded up to a position, but not for ever."""
@@ -65,7 +67,11 @@ class OpenRows:
             for step in await self._steps()
         ]
         slots = await rows.open_slots(self._read_db)
-        return OpenWork(position, steps, [each for row in slots for each in candidates(row)])
+        children = [
+            OpenChild(row.tenant, row.parent_id, row.child)
+            for row in await open_children.open_children(self._read_db)
+        ]
+        return OpenWork(position, steps, [each for row in slots for each in candidates(row)], children)
 
     async def delayed_steps(self) -> Sequence[DelayedStep]:
         now = self._clock.now()

@@ -12,6 +12,7 @@ from projections.execution_detail import EXECUTION_DETAIL
 from projections.execution_history import EXECUTION_HISTORY
 from projections.execution_list import EXECUTION_LIST
 from projections.execution_timeline import EXECUTION_TIMELINE
+from projections.open_children import OPEN_CHILDREN
 from projections.open_steps import OPEN_STEPS
 from projections.projection import Projection
 from projections.schedules import SCHEDULES_PROJECTION
@@ -30,6 +31,7 @@ ALL: tuple[Projection, ...] = (
     USAGE_PROJECTION,
     CATALOG_PROJECTION,
     OPEN_STEPS,
+    OPEN_CHILDREN,
     APPROVALS_PROJECTION,
     DUE_WAITS,
     SCHEDULES_PROJECTION,

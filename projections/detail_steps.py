@@ -10,6 +10,7 @@ import msgspec
 from domain.definition import ITEM
 from domain.execution import (
     ApprovalRejected,
+    ChildRequested,
     MapStarted,
     RouteChosen,
     StepCompleted,
@@ -20,10 +21,12 @@ from domain.execution import (
     StepSkipped,
     StepStarted,
     StepSuspended,
+    child_execution_id,
 )
 from projections.projection import Fact, later, tags
 
 STEP_EVENTS = tags(
+    ChildRequested,
     MapStarted,
     StepResolved,
     ApprovalRejected,
@@ -55,6 +58,7 @@ class StepRow(msgspec.Struct):
 
     not_before  of a step that is scheduled with a delay: when it may begin
     route       where a router led
+    child       of a `workflow` step: the execution that it has begun last
     """
 
     step: str
@@ -69,6 +73,7 @@ class StepRow(msgspec.Struct):
     error: str | None = None
     route: str | None = None
     items: Items | None = None
+    child: str | None = None
 
 
 def change_step(steps: list[StepRow], fact: Fact) -> None:
@@ -97,11 +102,16 @@ def change_step(steps: list[StepRow], fact: Fact) -> None:
             step.runner, step.started_at, step.not_before = event.runner, fact.at, None
         case StepSuspended() as event:
             step_of(steps, event.step).status = "waiting"
+        case ChildRequested() as event:
+            step = step_of(steps, event.step)
+            step.child, step.started_at = child_execution_id(fact.entity_id, event.child), fact.at
+            step.ended_at = step.error = None
         case StepReused() as event:
             step_of(steps, event.step).status = "reused"
         case StepResolved() as event:
             step = step_of(steps, event.step)
             step.status, step.ended_at = "completed", fact.at
+            step.error = event.failure.message if event.failure else None
         case ApprovalRejected() as event:
             rejected(steps, event, fact)
         case StepCompleted() as event:

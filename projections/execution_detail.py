@@ -33,10 +33,11 @@ from projections.detail_steps import (
     step_of,
 )
 from projections.execution_list import absent
-from projections.execution_summary import ExecutionSummary, change, requested
+from projections.execution_summary import change
 from projections.paging import Document, is_storable
 from projections.projection import Fact, Projection, Rows, tags
 from projections.reserving import RESERVING, Reserved, reserve, totals
+from projections.summary_fields import ExecutionSummary, requested
 from projections.tables import ReadTable, doc, key, number, text
 
 NAME = "execution_detail"
@@ -203,7 +204,7 @@ def end(row: ExecutionDetail, fact: Fact) -> None:
     end_steps(row.steps, fact)
 
 
-EXECUTION_DETAIL = Projection(NAME, 7, (DETAILS, PINNED, CHILDREN), fold, ("execution",))
+EXECUTION_DETAIL = Projection(NAME, 8, (DETAILS, PINNED, CHILDREN), fold, ("execution",))
 
 
 SELECT = """

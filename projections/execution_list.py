@@ -15,9 +15,10 @@ from domain.errors import Archived, NotFound
 from domain.execution import ArchivedFile, ExecutionArchived, ExecutionRequested, Status
 from domain.message import tag_of
 from projections.database.shape import ReadDatabase
-from projections.execution_summary import ExecutionSummary, change, requested
+from projections.execution_summary import change
 from projections.paging import DEFAULT_LIMIT, Listing, Page, folded, is_storable
 from projections.projection import Fact, Projection, Rows
+from projections.summary_fields import ExecutionSummary, requested
 from projections.tables import ReadTable, doc, key, text
 
 NAME = "execution_list"
@@ -47,6 +48,10 @@ class ExecutionRow(ExecutionSummary, kw_only=True):
     def forked_from_id(self) -> str | None:
         return self.forked_from.execution_id if self.forked_from else None
 
+    @property
+    def parent_id(self) -> str | None:
+        return self.parent.execution_id if self.parent else None
+
 
 def table(name: str) -> Table:
     return Table(
@@ -60,11 +65,13 @@ def table(name: str) -> Table:
         text("workflow_id"),
         text("name_folded"),
         text("forked_from_id"),
+        text("parent_id"),
         doc(),
         Index("by_time", "tenant", "created_at", "execution_id"),
         Index("by_status", "tenant", "status", "created_at", "execution_id"),
         Index("by_workflow", "tenant", "workflow_id", "created_at", "execution_id"),
-        Index("by_parent", "tenant", "forked_from_id", "created_at", "execution_id"),
+        Index("by_origin", "tenant", "forked_from_id", "created_at", "execution_id"),
+        Index("by_parent", "tenant", "parent_id", "created_at", "execution_id"),
         postgresql_with={"fillfactor": 70},
     )
 
@@ -93,7 +100,7 @@ def archive(rows: Rows, fact: Fact) -> None:
         rows.put(GONE, row)
 
 
-EXECUTION_LIST = Projection(NAME, 7, (EXECUTIONS, GONE), fold, ("execution",))
+EXECUTION_LIST = Projection(NAME, 8, (EXECUTIONS, GONE), fold, ("execution",))
 
 
 async def list_executions(
@@ -104,6 +111,7 @@ async def list_executions(
     workflow_id: str | None = None,
     name: str | None = None,
     forked_from: str | None = None,
+    parent: str | None = None,
     created_after: datetime | None = None,
     created_before: datetime | None = None,
     ended_before: datetime | None = None,
@@ -121,6 +129,7 @@ async def list_executions(
     listing.one_of("status", status)
     listing.equal("workflow_id", workflow_id)
     listing.equal("forked_from_id", forked_from)
+    listing.equal("parent_id", parent)
     listing.contains("name_folded", name)
     listing.after("created_at", created_after)
     listing.before("created_at", created_before)

@@ -1,4 +1,4 @@
-"""What a list and a page of one execution both say of it.
+"""What each event changes of what a list and a page of one execution both say of it.
 
 Used by `execution_list.py` and `execution_detail.py`, which add their own.
 """
@@ -6,21 +6,19 @@ Used by `execution_list.py` and `execution_detail.py`, which add their own.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
-import msgspec
-
+from domain.amounts import NANO
 from domain.execution import (
     ApprovalRejected,
     CallReused,
     CallSettled,
+    ChildEnded,
     ExecutionAdmitted,
     ExecutionCancelled,
     ExecutionCompleted,
     ExecutionFailed,
     ExecutionHeld,
     ExecutionPaused,
-    ExecutionRequested,
     ExecutionResumed,
     ExecutionRetried,
     ExecutionTimedOut,
@@ -34,100 +32,13 @@ from domain.execution import (
     StepStarted,
     StepSuspended,
     ToolCallStarted,
+    Wait,
+    child_execution_id,
 )
+from domain.execution.children import child_of_wait
 from domain.message import tag_of
 from projections.projection import Fact, milliseconds_between
-
-
-class Lineage(msgspec.Struct, frozen=True):
-    """Whose past a fork has: that of an execution, up to the version `at`. is_what_if: of its tools only."""
-
-    execution_id: str
-    at: int
-    is_what_if: bool = False
-
-
-class OpenWait(msgspec.Struct, kw_only=True, gc=False):
-    """Why a step does not go on; kind and id say which command ends it.
-
-    kind  unknown_outcome, budget, human_input, approval, signal, timer or child
-    """
-
-    step: str
-    kind: str
-    id: str
-    message: str
-    since: str
-
-
-class ExecutionSummary(msgspec.Struct, kw_only=True, gc=False):
-    """version, position  of the execution's last event
-    started_at         when its first step was
-    duration_ms        from its first step to its end
-    model_calls        begun; tokens and cost are of those that were answered
-    reused_calls       of a fork: model and tool calls that were not made, but taken from its past; what they
-                       cost then is saved_usd, and their tokens are saved_tokens
-    error              why it failed or timed out
-    active_steps       that are with a runner, or on the way to one
-    waits              what its other unfinished steps wait for
-    """
-
-    id: str
-    tenant: str
-    name: str
-    status: Status
-    workflow_id: str | None
-    workflow_name: str
-    workflow_version: int | None
-    created_at: str
-    started_at: str | None = None
-    ended_at: str | None = None
-    duration_ms: int | None = None
-    model_calls: int = 0
-    tool_calls: int = 0
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    cost_usd: float = 0.0
-    reused_calls: int = 0
-    saved_tokens: int = 0
-    saved_usd: float = 0.0
-    forked_from: Lineage | None = None
-    queue: str = "default"
-    priority: int = 5
-    waiting_for: str | None = None
-    error: str | None = None
-    active_steps: list[str] = []
-    waits: list[OpenWait] = []
-    version: int
-    position: int
-
-    @property
-    def execution_id(self) -> str:
-        return self.id
-
-
-def requested(event: ExecutionRequested, fact: Fact) -> dict[str, Any]:
-    """The fields of a new summary."""
-    return {
-        "id": fact.entity_id,
-        "tenant": fact.tenant,
-        "name": event.name,
-        "status": Status.PENDING,
-        "workflow_id": event.workflow_id,
-        "workflow_name": event.definition.name,
-        "workflow_version": event.workflow_version,
-        "created_at": fact.at,
-        "forked_from": lineage(event),
-        "queue": event.queue,
-        "priority": event.priority,
-        "version": fact.version,
-        "position": fact.position,
-    }
-
-
-def lineage(event: ExecutionRequested) -> Lineage | None:
-    fork = event.forked_from
-    return Lineage(fork.execution_id, fork.at, fork.is_what_if) if fork else None
+from projections.summary_fields import ExecutionSummary, OpenWait
 
 
 def change(row: ExecutionSummary, fact: Fact) -> None:
@@ -153,9 +64,23 @@ def suspended(row: ExecutionSummary, fact: Fact) -> None:
     settle(row, event.step)
     row.waits += [
         OpenWait(step=event.step, kind=wait.kind, id=name, message=wait.message, since=fact.at)
-        for name in (wait.id, *wait.others)
+        for name in wait_ids(wait, fact)
     ]
     rest(row)
+
+
+def wait_ids(wait: Wait, fact: Fact) -> tuple[str, ...]:
+    if wait.kind == "child":
+        return (child_execution_id(fact.entity_id, child_of_wait(wait.id)),)
+    return (wait.id, *wait.others)
+
+
+def child_ended(row: ExecutionSummary, fact: Fact) -> None:
+    spent = fact.of(ChildEnded).spent
+    row.children_model_calls += spent.model_calls
+    row.children_tool_calls += spent.tool_calls
+    row.children_tokens += spent.tokens
+    row.children_usd = round(row.children_usd + spent.nano_usd / NANO, 9)
 
 
 def call_settled(row: ExecutionSummary, fact: Fact) -> None:
@@ -292,6 +217,7 @@ CHANGES: dict[str, Callable[[ExecutionSummary, Fact], None]] = {
     tag_of(ModelCallCompleted): model_answered,
     tag_of(ToolCallStarted): tool_called,
     tag_of(CallReused): reused,
+    tag_of(ChildEnded): child_ended,
     tag_of(ExecutionCompleted): completed,
     tag_of(ExecutionFailed): failed,
     tag_of(ExecutionCancelled): cancelled,

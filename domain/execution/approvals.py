@@ -10,7 +10,7 @@ from hashlib import sha256
 import msgspec
 
 from domain.definition import ITEM
-from domain.execution.values import TaskOutput
+from domain.execution.values import Failure, TaskOutput
 from domain.message import Event
 from domain.terms import Json
 
@@ -89,12 +89,14 @@ class StepResolved(Event, frozen=True, tag="execution.step_resolved"):
 
     signal    the name of the one that it has taken
     approval  the one that was given
+    failure   of its child, with which it goes on
     """
 
     step: str
     output: TaskOutput | None = None
     signal: str | None = None
     approval: str | None = None
+    failure: Failure | None = None
 
 
 class MapStarted(Event, frozen=True, tag="execution.map_started"):

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TypeAlias
 
 import msgspec
+from msgspec.structs import replace
 
 from domain.amounts import NOTHING, Amounts, nano
 from domain.execution.calls import (
@@ -34,15 +35,29 @@ class Reservation(msgspec.Struct, frozen=True):
 
 
 class Account(msgspec.Struct, frozen=True):
-    """spent: as the providers counted, and the calls that were begun; reserved: by call that is under way, or
-    was lost with its runner and not made again so far."""
+    """
+    spent     as the providers counted, and the calls that were begun
+    reserved  by call that is under way, or was lost with its runner and not made again so far
+    children  what child executions have spent, as far as it was heard of
+    granted   by child that is under way: what it may come to besides
+    """
 
     spent: Amounts = NOTHING
     reserved: dict[str, Reservation] = {}
+    children: Amounts = NOTHING
+    granted: dict[str, Amounts] = {}
 
     @property
     def committed(self) -> Amounts:
-        """What is spent, and what can come to it without another call."""
+        """What is spent, by children too, and what can come to it without another call or child."""
+        whole = self.own.plus(self.children)
+        for grant in self.granted.values():
+            whole = whole.plus(grant)
+        return whole
+
+    @property
+    def own(self) -> Amounts:
+        """The part of it that is not of children."""
         whole = self.spent
         for reservation in self.reserved.values():
             whole = whole.plus(reservation.amounts)
@@ -62,18 +77,22 @@ def booked(account: Account, event: Booked) -> Account:
     match event:
         case ModelCallStarted():
             reservation = Reservation(event.step, reserved_for(event.estimate))
-            return Account(spent.plus(Amounts(model_calls=1)), {**reserved, event.call: reservation})
+            return replace(
+                account,
+                spent=spent.plus(Amounts(model_calls=1)),
+                reserved={**reserved, event.call: reservation},
+            )
         case ToolCallStarted():
-            return Account(spent.plus(Amounts(tool_calls=1)), reserved)
+            return replace(account, spent=spent.plus(Amounts(tool_calls=1)))
         case ModelCallCompleted():
             tokens = event.prompt_tokens + event.completion_tokens
             paid = Amounts(nano_usd=nano(event.cost_usd), tokens=tokens)
-            return Account(spent.plus(paid), without(reserved, event.call))
+            return replace(account, spent=spent.plus(paid), reserved=without(reserved, event.call))
         case ModelCallFailed():
-            return Account(spent, without(reserved, event.call))
+            return replace(account, reserved=without(reserved, event.call))
         case StepCompleted() | StepFailed():
             rest = {call: each for call, each in reserved.items() if each.step != event.step}
-            return Account(spent, rest) if len(rest) < len(reserved) else account
+            return replace(account, reserved=rest) if len(rest) < len(reserved) else account
 
 
 def without(reserved: dict[str, Reservation], call: str) -> dict[str, Reservation]:

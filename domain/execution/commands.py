@@ -6,13 +6,14 @@ from typing import Annotated, Literal, TypeAlias
 
 import msgspec
 
-from domain.amounts import Amounts
+from domain.amounts import NOTHING, Amounts
 from domain.catalog import Model
 from domain.definition import Definition, Json
 from domain.execution.archiving import MAX_FILES, ArchivedFile
+from domain.execution.children import ChildStatus, Parent, PinnedChild
 from domain.execution.events import Progress, TakenOver
 from domain.execution.forks import ForkedFrom
-from domain.execution.values import Content, TaskOutput
+from domain.execution.values import Content, Failure, TaskOutput
 from domain.limits import Budget
 from domain.message import Command
 
@@ -36,6 +37,8 @@ class RequestExecution(ExecutionCommand, frozen=True, tag="RequestExecution"):
 
     queue, priority          None: those of the definition
     forked_from, taken_over  of a fork: where it comes from, and what is done by then
+    parent                   of a child
+    children                 by `workflow` step: what it will run
     """
 
     name: str
@@ -49,6 +52,8 @@ class RequestExecution(ExecutionCommand, frozen=True, tag="RequestExecution"):
     priority: int | None = None
     forked_from: ForkedFrom | None = None
     taken_over: tuple[TakenOver, ...] = ()
+    parent: Parent | None = None
+    children: dict[str, PinnedChild] = {}
 
 
 class StartStep(StepCommand, frozen=True, tag="StartStep"):
@@ -98,17 +103,25 @@ class CancelExecution(ExecutionCommand, frozen=True, tag="CancelExecution"):
 
 
 class PauseExecution(ExecutionCommand, frozen=True, tag="PauseExecution"):
-    """From a person or a system: begin nothing new until it is resumed."""
+    """From a person or a system: begin nothing new until it is resumed. by_parent: because its parent is."""
 
     reason: Annotated[str, msgspec.Meta(max_length=2_000)] = ""
+    by_parent: bool = False
 
 
 class ResumeExecution(ExecutionCommand, frozen=True, tag="ResumeExecution"):
-    """From a person or a system: go on where it was paused."""
+    """From a person or a system: go on where it was paused. by_parent: what its parent has paused."""
+
+    by_parent: bool = False
 
 
 class RetryExecution(ExecutionCommand, frozen=True, tag="RetryExecution"):
-    """From a person or a system: an execution that failed or timed out goes on from there."""
+    """From a person or a system: an execution that failed or timed out goes on from there.
+
+    run  nothing when it has been retried so often already; None: in any case
+    """
+
+    run: int | None = None
 
 
 class TimeOutExecution(ExecutionCommand, frozen=True, tag="TimeOutExecution"):
@@ -146,6 +159,23 @@ class SendSignal(ExecutionCommand, frozen=True, tag="SendSignal"):
     name: str
     payload: Json
     by: str
+
+
+class ReportChild(ExecutionCommand, frozen=True, tag="ReportChild"):
+    """From the dispatcher: how a child has ended. May come again, and late.
+
+    child    its id within this execution
+    run      how often it has been retried
+    spent    by it and its children in all, what could not be counted any more at its highest
+    failure  why it did not complete
+    """
+
+    child: str
+    status: ChildStatus
+    run: int = 0
+    spent: Amounts = NOTHING
+    output: TaskOutput | None = None
+    failure: Failure | None = None
 
 
 class RaiseBudget(ExecutionCommand, frozen=True, tag="RaiseBudget"):
@@ -201,4 +231,5 @@ ExecutionCommands: TypeAlias = (
     | SettleCall
     | ReviewTask
     | ArchiveExecution
+    | ReportChild
 )

@@ -14,6 +14,7 @@ from domain.execution.commands import (
     PauseExecution,
     RaiseBudget,
     RecordProgress,
+    ReportChild,
     RequestExecution,
     RescheduleStep,
     ResumeExecution,
@@ -30,6 +31,7 @@ from domain.execution.rules.approving import decide_approval
 from domain.execution.rules.archiving import archive, check_not_archived
 from domain.execution.rules.claiming import reschedule_step, start_step
 from domain.execution.rules.ending import cancel, time_out
+from domain.execution.rules.joining import report_child, with_children_told
 from domain.execution.rules.pausing import pause, resume
 from domain.execution.rules.placing import admit, placed
 from domain.execution.rules.raising import raise_budget
@@ -45,7 +47,7 @@ def decide(state: Execution, command: ExecutionCommands) -> tuple[ExecutionEvent
     events = decided(state, command)
     if events:
         check_not_archived(state, command)
-    return placed(state, events)
+    return placed(state, with_children_told(state, events))
 
 
 def decided(state: Execution, command: ExecutionCommands) -> tuple[ExecutionEvents, ...]:
@@ -84,5 +86,7 @@ def decided(state: Execution, command: ExecutionCommands) -> tuple[ExecutionEven
             return review_task(state, command)
         case ArchiveExecution():
             return archive(state, command)
+        case ReportChild():
+            return report_child(state, command)
         case _:
             assert_never(command)

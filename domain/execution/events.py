@@ -27,6 +27,7 @@ from domain.execution.calls import (
     ToolCallFailed,
     ToolCallStarted,
 )
+from domain.execution.children import ChildEnded, ChildRequested, ChildTold, Parent, PinnedChild
 from domain.execution.forks import ForkedFrom
 from domain.execution.values import Failure, TaskOutput, Wait
 from domain.limits import Budget
@@ -40,6 +41,8 @@ class ExecutionRequested(Event, frozen=True, tag="execution.requested"):
     models                         the catalogue's entries for the models that the agents use
     default_model                  for agents that name none
     forked_from                    None for an execution with no other's past
+    parent                         None for an execution that is nobody's child
+    children                       by `workflow` step: what it will run
     """
 
     name: str
@@ -52,6 +55,8 @@ class ExecutionRequested(Event, frozen=True, tag="execution.requested"):
     forked_from: ForkedFrom | None = None
     queue: str = "default"
     priority: int = 5
+    parent: Parent | None = None
+    children: dict[str, PinnedChild] = {}
 
 
 class StepScheduled(Event, frozen=True, tag="execution.step_scheduled"):
@@ -158,9 +163,10 @@ class StepReleased(StepEvent, frozen=True, tag="execution.step_released"):
 
 
 class ExecutionPaused(Event, frozen=True, tag="execution.paused"):
-    """Nothing new begins. What is in flight may still be reported."""
+    """Nothing new begins. What is in flight may still be reported. by_parent: as its parent is paused."""
 
     reason: str = ""
+    by_parent: bool = False
 
 
 class ExecutionResumed(Event, frozen=True, tag="execution.resumed"):
@@ -204,6 +210,9 @@ class ExecutionTimedOut(Event, frozen=True, tag="execution.timed_out"):
 
     timeout_s: float
 
+
+ExecutionEnd: TypeAlias = ExecutionCompleted | ExecutionFailed | ExecutionCancelled | ExecutionTimedOut
+"""How an execution can end."""
 
 Progress: TypeAlias = (
     TaskStarted
@@ -255,16 +264,16 @@ ExecutionEvents: TypeAlias = (
     | SignalReceived
     | StepResolved
     | MapStarted
+    | ChildRequested
+    | ChildTold
+    | ChildEnded
     | StepStarted
     | Progress
     | BudgetRaised
-    | ExecutionCompleted
-    | ExecutionFailed
-    | ExecutionCancelled
+    | ExecutionEnd
     | ExecutionPaused
     | ExecutionResumed
     | ExecutionRetried
-    | ExecutionTimedOut
     | CallSettled
     | TaskReviewed
     | ExecutionArchived

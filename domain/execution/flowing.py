@@ -1,4 +1,4 @@
-"""How a flow's own events change an execution: routes, skips, approvals, signals. Called by `evolve`.
+"""How a flow's own events change an execution: routes, approvals, signals, children. Called by `evolve`.
 
 Its one rule: it holds no rule; numbers of turns and attempts survive everything, because they are never used
 again.
@@ -20,6 +20,7 @@ from domain.execution.approvals import (
     SignalReceived,
     StepResolved,
 )
+from domain.execution.children import ChildEnded, ChildRequested, ChildState, ChildTold
 from domain.execution.events import RouteChosen, StepSkipped
 from domain.execution.shape import ApprovalState, Execution, MapState, StepState, StepStatus
 from domain.execution.values import TaskOutput
@@ -34,6 +35,9 @@ FlowEvents: TypeAlias = (
     | SignalReceived
     | StepResolved
     | MapStarted
+    | ChildRequested
+    | ChildTold
+    | ChildEnded
 )
 
 
@@ -58,6 +62,8 @@ def flowed(state: Execution, event: FlowEvents) -> Execution:
             known = state.maps.get(step) or MapState(())
             begun = known if known.begun else replace(known, items=items)
             return with_map(settled(state, step, StepStatus.WAITING), step, begun)
+        case ChildRequested() | ChildTold() | ChildEnded():
+            return of_child(state, event)
         case _:
             assert_never(event)
 
@@ -108,6 +114,8 @@ def resolved(state: Execution, event: StepResolved) -> Execution:
     output = gathered(state.maps[event.step]) if event.step in state.maps else event.output
     if output is not None:
         state = replace(state, outputs={**state.outputs, event.step: output})
+    if (child := newest_child(state, event.step)) is not None:
+        state = with_child(state, child, replace(state.children[child], is_taken=True, failure=event.failure))
     if event.signal is not None:
         left = {**state.signals, event.signal: state.signals[event.signal][1:]}
         state = replace(state, signals=left)
@@ -115,6 +123,45 @@ def resolved(state: Execution, event: StepResolved) -> Execution:
         known = replace(state.approvals[event.approval], decision="approved")
         state = replace(state, approvals={**state.approvals, event.approval: known})
     return state
+
+
+def of_child(state: Execution, event: ChildRequested | ChildTold | ChildEnded) -> Execution:
+    name = event.child
+    match event:
+        case ChildRequested():
+            state = with_child(state, name, ChildState(event.step, request=event, budget=event.budget))
+            return granted(state, name)
+        case ChildTold(order="retry", run=run):
+            state = with_child(state, name, replace(state.children[name], is_open=True, run=run))
+            return granted(state, name)
+        case ChildTold():
+            return state
+        case ChildEnded(run=run, status=status, spent=spent):
+            known = state.children[name]
+            in_all = known.spent.plus(spent)
+            ended = replace(known, is_open=False, request=None, ended=run, status=status, spent=in_all)
+            account = state.account
+            rest = {child: grant for child, grant in account.granted.items() if child != name}
+            state = replace(
+                state, account=replace(account, children=account.children.plus(spent), granted=rest)
+            )
+            return with_child(state, name, ended)
+
+
+def granted(state: Execution, child: str) -> Execution:
+    """What the child may spend beyond what it has spent is reserved for it."""
+    account = state.account
+    grants = {**account.granted, child: state.children[child].left}
+    return replace(state, account=replace(account, granted=grants))
+
+
+def with_child(state: Execution, name: str, child: ChildState) -> Execution:
+    return replace(state, children={**state.children, name: child})
+
+
+def newest_child(state: Execution, step: str) -> str | None:
+    """The child that a step has begun last."""
+    return next((name for name in reversed(state.children) if state.children[name].step == step), None)
 
 
 def map_of(state: Execution, step: str) -> str | None:

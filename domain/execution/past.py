@@ -68,10 +68,20 @@ class Past:
 
     @property
     def steps(self) -> tuple[str, ...]:
-        """That had completed; what is not a runner's work follows from them once more."""
+        """That had completed: crews, and children; the others follow from them once more."""
         done = (name for name, step in self.state.steps.items() if step.status is StepStatus.COMPLETED)
         document = self.state.definition.graph
-        return tuple(name for name in done if name in document and document[name].crew is not None)
+        return tuple(
+            name
+            for name in done
+            if name in document and (document[name].crew is not None or name in self.children)
+        )
+
+    @property
+    def children(self) -> tuple[str, ...]:
+        """Steps whose child had completed."""
+        nodes, outputs = self.state.definition.graph, self.state.outputs
+        return tuple(name for name, node in nodes.items() if node.workflow is not None and name in outputs)
 
     def call(self, call: str) -> CallReused | None:
         """The newest outcome of a call."""
@@ -87,7 +97,11 @@ class Past:
             for task in self.state.definition.tasks_of(name)
             if task in self.tasks
         )
-        return (*calls, *tasks, *(StepReused(step=step) for step in self.steps), *self.signals)
+        children = (
+            TaskReused(step=name, task=name, output=self.state.outputs[name]) for name in self.children
+        )
+        steps = (StepReused(step=step) for step in self.steps)
+        return (*calls, *tasks, *children, *steps, *self.signals)
 
 
 def past_of(execution_id: str, events: Sequence[ExecutionEvents]) -> Past:

@@ -10,6 +10,7 @@ import msgspec
 
 from domain import graph
 from domain.definition import Definition
+from domain.execution.flowing import newest_child
 from domain.execution.state import Execution, StepStatus
 from domain.execution.values import TaskOutput
 from domain.terms import Json
@@ -50,17 +51,26 @@ def bounded(output: TaskOutput) -> TaskOutput:
 def value_of(state: Execution, step: str) -> Json:
     """A step as conditions see it; `{}` when it was skipped.
 
-    A crew: the instance of its schema, else `{text}`. A map: the list of these, texts as they are. A signal:
-    its payload. An approval: `{decision, ...}`.
+    A crew or a child: the instance of its schema, else `{text}`; a child that did not complete: `{failed,
+    message}`. A map: the list of these, texts as they are. A signal: its payload. An approval:
+    `{decision, ...}`.
     """
-    if state.definition.graph[step].approval is not None:
+    node = state.definition.graph[step]
+    if node.approval is not None:
         return answer_of(state, step)
     output = output_of(state, step)
     if output is None:
-        return {}
-    if state.definition.graph[step].crew is None:
+        return failure_of(state, step)
+    if node.crew is None and node.workflow is None:
         return output.structured
     return {"text": output.text} if output.structured is None else output.structured
+
+
+def failure_of(state: Execution, step: str) -> Json:
+    """Of the child that the step went on without; `{}` of another step."""
+    name = newest_child(state, step)
+    failure = state.children[name].failure if name is not None else None
+    return {} if failure is None else {"failed": failure.code, "message": failure.message}
 
 
 def answer_of(state: Execution, step: str) -> Json:

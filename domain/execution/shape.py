@@ -12,7 +12,8 @@ import msgspec
 from domain.definition import Definition
 from domain.execution.archiving import ExecutionArchived
 from domain.execution.budget import Account
-from domain.execution.events import ExecutionRequested
+from domain.execution.children import ChildState
+from domain.execution.events import ExecutionEnd, ExecutionRequested
 from domain.execution.values import TaskOutput, Wait
 from domain.limits import Budget
 from domain.terms import Json
@@ -160,9 +161,13 @@ class Execution(msgspec.Struct, frozen=True):
     signals    by name, those that no step has taken yet, oldest first
     remarks    by step, what was said when its result was sent back
     maps       by step, those that have begun, with what their items gave that are no steps any more
+    children   by their ids within the execution, in the order in which they were wanted
     is_held    it waits for a slot of its concurrency key, and nothing of it begins
     raised     the budget, in place of the document's; raised_per_day: that of the day
     archived   it has left the read tables, and nothing happens to it any more
+    retries    how often it was retried
+    end        the event that it has ended with
+    is_paused_by_parent  and is resumed with it
     """
 
     status: Status | None = None
@@ -173,11 +178,15 @@ class Execution(msgspec.Struct, frozen=True):
     signals: dict[str, tuple[Json, ...]] = {}
     remarks: dict[str, tuple[str, ...]] = {}
     maps: dict[str, MapState] = {}
+    children: dict[str, ChildState] = {}
     is_held: bool = False
     account: Account = Account()
     raised: Budget | None = None
     raised_per_day: Budget | None = None
     archived: ExecutionArchived | None = None
+    retries: int = 0
+    end: ExecutionEnd | None = None
+    is_paused_by_parent: bool = False
 
     @property
     def budget(self) -> Budget:

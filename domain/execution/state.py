@@ -71,7 +71,7 @@ def evolve(state: Execution, event: ExecutionEvents) -> Execution:
             booking = replace(state, account=booked(state.account, event))
             return at_rest(completed(booking, event.step))
         case ExecutionCompleted() | ExecutionFailed() | ExecutionCancelled() | ExecutionTimedOut():
-            return replace(state, status=ENDS[type(event)])
+            return replace(state, status=ENDS[type(event)], end=event)
         case BudgetRaised():
             return replace(state, raised=event.budget, raised_per_day=event.per_day or state.raised_per_day)
         case CallReused():
@@ -86,12 +86,13 @@ def evolve(state: Execution, event: ExecutionEvents) -> Execution:
             return at_rest(failed(replace(state, account=booked(state.account, event)), event))
         case ExecutionPaused():
             steps = {name: let_go(step, StepStatus.SCHEDULED) for name, step in state.steps.items()}
-            return replace(state, status=Status.PAUSED, steps=steps)
+            by_parent = event.by_parent
+            return replace(state, status=Status.PAUSED, steps=steps, is_paused_by_parent=by_parent)
         case ExecutionResumed():
-            return at_rest(replace(state, status=Status.PENDING))
+            return at_rest(replace(state, status=Status.PENDING, is_paused_by_parent=False))
         case ExecutionRetried():
             steps = {name: sent_back(step) for name, step in state.steps.items()}
-            return replace(state, status=Status.PENDING, steps=steps)
+            return replace(state, status=Status.PENDING, steps=steps, retries=state.retries + 1, end=None)
         case ExecutionHeld() | ExecutionAdmitted():
             return replace(state, is_held=isinstance(event, ExecutionHeld))
         case CallSettled() | TaskReviewed():
@@ -201,7 +202,7 @@ def at_rest(state: Execution) -> Execution:
     """WAITING when nothing is under way and something waits."""
     statuses = [step.status for step in state.steps.values()]
     is_waiting = StepStatus.WAITING in statuses and not any(status.is_active for status in statuses)
-    if not is_waiting or state.status is Status.PAUSED:
+    if not is_waiting or state.status is Status.PAUSED or not state.is_open:
         return state
     return replace(state, status=Status.WAITING)
 

@@ -52,6 +52,9 @@ Contained = Annotated[
 ForkedFrom = Annotated[
     str, msgspec.Meta(max_length=128, description="The id of an execution: its forks only.")
 ]
+ParentId = Annotated[
+    str, msgspec.Meta(max_length=128, description="The id of an execution: its children only.")
+]
 
 
 class ExecutionsQuery(ListQuery, frozen=True, kw_only=True):
@@ -61,6 +64,7 @@ class ExecutionsQuery(ListQuery, frozen=True, kw_only=True):
     workflow_id: WorkflowId | None = None
     name: NamePart | None = None
     forked_from: ForkedFrom | None = None
+    parent: ParentId | None = None
     created_after: Moment | None = None
     created_before: Moment | None = None
     ended_before: Moment | None = None

@@ -10,11 +10,12 @@ import msgspec
 
 from application.admission import Candidate
 from application.channel import CommandChannel
+from application.children import OpenChild
 from application.commands import CommandHandler, Context
 from application.dispatcher import Dispatcher, OpenStep, OpenWork, Order
 from application.ports import Assignment, CrewEngine, Reporter
 from application.relay import relay
-from application.requests import run_definition
+from application.requests import create_workflow, run_definition
 from application.runs import Runner
 from domain.catalog import Model, PlantEntry
 from domain.definition import Definition
@@ -32,8 +33,9 @@ from infrastructure.clock import SystemClock
 from infrastructure.event_log.memory import MemoryEventLog
 from infrastructure.nats.memory import MemoryFeed, MemoryWorkQueue
 from infrastructure.open_work import candidates
+from projections.open_children import OPEN_CHILDREN
 from projections.open_steps import OPEN_STEPS
-from projections.projection import facts_of
+from projections.projection import Projection, facts_of
 from tests.projections.oracle import PlainRows
 
 ME = Context(actor="user:me")
@@ -76,13 +78,18 @@ class House:
         await self.commands.handle(run_definition(execution_id, document, inputs), ME)
         self.executions.append(execution_id)
 
+    async def save(self, workflow_id: str, definition: Definition) -> None:
+        await self.commands.handle(PlantEntry(kind="models", entry=Model(name="demo/small")), ME)
+        document = msgspec.json.decode(msgspec.json.encode(definition))
+        await self.commands.handle(create_workflow(workflow_id, document), ME)
+
     async def state(self, execution_id: str) -> Execution:
         return await self.commands.state_of(EXECUTION, execution_id)
 
     async def open_work(self) -> OpenWork:
         """What the read tables would say."""
         steps = []
-        for execution_id in self.executions:
+        for execution_id in await self.all_executions():
             state = await self.state(execution_id)
             steps += [
                 OpenStep(
@@ -96,14 +103,27 @@ class House:
                 for name, step in state.steps.items()
                 if state.is_open and (step.status.is_active or step.lease)
             ]
-        return OpenWork(await self.log.head(), steps, await self.candidates())
+        return OpenWork(await self.log.head(), steps, await self.candidates(), await self.open_children())
 
     async def candidates(self) -> list[Candidate]:
+        rows = await self.folded(OPEN_STEPS)
+        return [each for row in rows.tables.get("open_steps", {}).values() for each in candidates(row)]
+
+    async def open_children(self) -> list[OpenChild]:
+        rows = (await self.folded(OPEN_CHILDREN)).tables.get("open_children", {})
+        return [OpenChild(row.tenant, row.parent_id, row.child) for row in rows.values() if row.open_since]
+
+    async def folded(self, projection: Projection) -> PlainRows:
         rows = PlainRows()
         for fact in facts_of(await self.log.read_all(0, 1_000_000)):
-            if fact.category in OPEN_STEPS.categories:
-                OPEN_STEPS.fold(rows, fact)
-        return [each for row in rows.tables.get("open_steps", {}).values() for each in candidates(row)]
+            if fact.category in projection.categories:
+                projection.fold(rows, fact)
+        return rows
+
+    async def all_executions(self) -> list[str]:
+        """Those that children are, too."""
+        events = await self.log.read_all(0, 1_000_000)
+        return [one.entity_id for one in events if one.version == 1 and one.category == "execution"]
 
     async def announce(self, execution_id: str, order: Order) -> None:
         for runner in self.runners:

@@ -89,7 +89,14 @@ def test_a_fault_names_its_field(path: tuple[str, ...], value: object, at: str, 
 
 
 def test_two_faults_of_shape_come_together() -> None:
-    assert faults_of({"name": 3, "agents": {}, "tasks": DOCUMENT["tasks"]}).keys() >= {"/name", "/agents"}
+    assert faults_of({"name": 3, "agents": [], "tasks": DOCUMENT["tasks"]}).keys() >= {"/name", "/agents"}
+
+
+def test_tasks_need_agents_and_a_document_needs_something_to_do() -> None:
+    assert faults_of({"name": "N", "tasks": DOCUMENT["tasks"]}).keys() >= {"/agents"}
+    assert faults_of({"name": "N"}).keys() == {"/tasks"}
+    waits = {"name": "N", "steps": {"rest": {"wait": {"for_s": 1}}}}
+    assert read_definition(waits, CATALOG).tasks == {}
 
 
 @pytest.mark.parametrize(

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from domain.catalog import Catalog, Model, Schema
 from domain.checks import definition_faults
+from domain.containment import children_of
 from domain.definition import Approval, Crew, Definition, Join, JsonSchema, Route, Router, Step, Task
 from domain.execution import (
     EXECUTION,
     DecideApproval,
     EndWait,
     ExecutionCommands,
+    PinnedChild,
     RecordProgress,
+    ReportChild,
     RequestExecution,
     SendSignal,
     StartStep,
@@ -23,7 +27,9 @@ from domain.execution import (
 )
 from domain.execution.approvals import digest_of
 from domain.execution.rules.asking import shown_outputs
+from domain.limits import Budget
 from domain.message import Event
+from domain.steps import ChildWorkflow
 from tests.domain.examples import WRITER
 
 RISK: JsonSchema = {
@@ -68,16 +74,35 @@ def flow(**steps: Step) -> Definition:
     )
 
 
-class Run:
-    """An execution of a flow, worked by hand: each step is run when it is told to."""
+def child(after: tuple[str, ...] | Join = (), workflow_id: str = "blog", **fields: Any) -> Step:
+    return Step(workflow=ChildWorkflow(workflow_id=workflow_id, **fields), after=after)
 
-    def __init__(self, definition: Definition, vip: bool = False) -> None:
+
+def children_in(definition: Definition) -> list[str]:
+    return [name for name, _ in children_of(definition)]
+
+
+class Run:
+    """An execution of a flow, worked by hand: each step is run when it is told to.
+
+    budgets  of the workflows that its `workflow` steps run, by step
+    """
+
+    def __init__(
+        self, definition: Definition, vip: bool = False, budgets: Mapping[str, Budget] | None = None
+    ) -> None:
         assert definition_faults(definition, CATALOG) == ()
         self.state = EXECUTION.initial
         self.events: list[Event] = []
+        pinned = {name: (budgets or {}).get(name, Budget()) for name in children_in(definition)}
         self.send(
             RequestExecution(
-                execution_id="x", name="x", definition=definition, inputs={"vip": vip}, models={}
+                execution_id="x",
+                name="x",
+                definition=definition,
+                inputs={"vip": vip},
+                models={},
+                children={name: PinnedChild(1, budget) for name, budget in pinned.items()},
             )
         )
 
@@ -115,6 +140,10 @@ class Run:
 
     def signal(self, name: str, payload: object = None) -> list[Event]:
         return self.send(SendSignal(execution_id="x", name=name, payload=payload, by="me"))
+
+    def ended(self, child: str, status: Any = "completed", **fields: Any) -> list[Event]:
+        """A child has ended, as the dispatcher reports it."""
+        return self.send(ReportChild(execution_id="x", child=child, status=status, **fields))
 
     def statuses(self) -> dict[str, StepStatus]:
         return {name: step.status for name, step in self.state.steps.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import itemgetter
 from typing import Any
 
 import pytest
@@ -43,8 +44,10 @@ async def test_a_diff_compares_versions_or_executions(stack: Stack) -> None:
     within = await ask(stack, f"/v1/executions/{one}/diff", **{"from": 2})
     assert within["compares"] == "versions"
     assert within["events"] == {"execution.cancelled": 1}
-    assert within["changes"] == [
-        {"op": "replace", "path": "/status", "before": "PENDING", "after": "CANCELLED"}
+    end = {"type": "execution.cancelled", "reason": "No need"}
+    assert sorted(within["changes"], key=itemgetter("path")) == [
+        {"op": "replace", "path": "/end", "before": None, "after": end},
+        {"op": "replace", "path": "/status", "before": "PENDING", "after": "CANCELLED"},
     ]
     between = await ask(stack, f"/v1/executions/{one}/diff", **{"with": other})
     assert between["compares"] == "executions"

@@ -57,7 +57,7 @@ def refusal(state: Execution, command: RecordProgress) -> str | None:
 def over_day(state: Execution, command: RecordProgress, name: str) -> str | None:
     if command.over_day:
         return f"a call of {name} is not made: {command.over_day}"
-    if command.covered is None or not command.covered.covers(state.account.committed):
+    if command.covered is None or not command.covered.covers(state.account.own):
         raise Conflict("the execution has come to more than its share of the day was held for")
     return None
 

@@ -20,6 +20,7 @@ from domain.execution.rules.asking import ask
 from domain.execution.rules.delaying import delayed
 from domain.execution.rules.mapping import after_item, start_map
 from domain.execution.rules.routing import route
+from domain.execution.rules.spawning import spawn
 from domain.execution.rules.taking import await_signal, signal_name
 from domain.execution.state import Execution, StepStatus, evolve
 
@@ -73,6 +74,8 @@ def begin(state: Execution, step: str, routers: Sequence[str]) -> tuple[Executio
         return ask(state, step, node.approval)
     if node.map is not None:
         return start_map(state, step, node.map)
+    if node.workflow is not None:
+        return spawn(state, step, node.workflow)
     if node.wait is not None:
         return (delayed(state, step, node.wait),)
     if (name := signal_name(state.definition, step)) is not None:

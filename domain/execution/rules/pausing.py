@@ -12,11 +12,17 @@ from domain.execution.state import Execution, Status, StepStatus
 
 def pause(state: Execution, command: PauseExecution) -> tuple[ExecutionEvents, ...]:
     check_open(state, command)
-    return () if state.status is Status.PAUSED else (ExecutionPaused(reason=command.reason),)
+    if state.status is Status.PAUSED:
+        return ()
+    return (ExecutionPaused(reason=command.reason, by_parent=command.by_parent),)
 
 
 def resume(state: Execution, command: ResumeExecution) -> tuple[ExecutionEvents, ...]:
     check_open(state, command)
+    if command.by_parent and not state.is_paused_by_parent:
+        return ()
+    if state.is_paused_by_parent and not command.by_parent:
+        raise Rejected("ResumeExecution is not allowed: its parent is paused; resume that one")
     if state.status is Status.WAITING:
         waits = [step.wait for step in state.steps.values() if step.wait]
         asked = "; ".join(f"{wait.kind} {wait.id!r}" for wait in waits)

@@ -7,8 +7,9 @@ from domain.execution.commands import RaiseBudget
 from domain.execution.events import BudgetRaised, ExecutionEvents
 from domain.execution.rules.checks import check_open
 from domain.execution.rules.retrying import RETRIED
+from domain.execution.rules.spawning import spawned_again
 from domain.execution.rules.suspending import again
-from domain.execution.state import Execution
+from domain.execution.state import Execution, evolve
 from domain.limits import Budget
 
 
@@ -18,11 +19,24 @@ def raise_budget(state: Execution, command: RaiseBudget) -> tuple[ExecutionEvent
         check_open(state, command)
     raised = raised_budget(state.budget, command.budget)
     per_day = raised_per_day(state, command)
-    waiting = [name for name, step in state.steps.items() if step.wait and step.wait.kind == "budget"]
-    going_on = waiting if state.is_open else []
     is_raised = raised != state.budget or per_day is not None
-    events = (BudgetRaised(budget=raised, per_day=per_day),) if is_raised else ()
-    return (*events, *(again(state, name, "its budget was raised") for name in going_on))
+    if not is_raised:
+        return tried_again(state, "its budget was raised")
+    event = BudgetRaised(budget=raised, per_day=per_day)
+    return (event, *tried_again(evolve(state, event), "its budget was raised"))
+
+
+def tried_again(state: Execution, reason: str) -> tuple[ExecutionEvents, ...]:
+    """What waits for budget goes on, while there is enough for it."""
+    events: list[ExecutionEvents] = []
+    waiting = [name for name, step in state.steps.items() if step.wait and step.wait.kind == "budget"]
+    for name in waiting if state.is_open else ():
+        is_crew = name not in state.definition.graph or state.definition.graph[name].workflow is None
+        following = (again(state, name, reason),) if is_crew else spawned_again(state, name)
+        for event in following:
+            state = evolve(state, event)
+        events += following
+    return tuple(events)
 
 
 def raised_per_day(state: Execution, command: RaiseBudget) -> Budget | None:

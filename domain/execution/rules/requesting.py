@@ -12,6 +12,9 @@ from domain.execution.state import Execution, evolve
 def request(state: Execution, command: RequestExecution) -> tuple[ExecutionEvents, ...]:
     if state.status is not None:
         raise Rejected(f"RequestExecution is not allowed: {command.execution_id!r} exists already")
+    for name, step in command.definition.graph.items():
+        if step.workflow is not None and name not in command.children:
+            raise Rejected(f"RequestExecution is not allowed: no version is pinned for step {name!r}")
     requested = ExecutionRequested(
         name=command.name,
         definition=command.definition,
@@ -23,6 +26,8 @@ def request(state: Execution, command: RequestExecution) -> tuple[ExecutionEvent
         forked_from=command.forked_from,
         queue=command.definition.queue if command.queue is None else command.queue,
         priority=command.definition.priority if command.priority is None else command.priority,
+        parent=command.parent,
+        children=command.children,
     )
     begun = evolve(state, requested)
     for event in command.taken_over:

@@ -50,6 +50,8 @@ def retry(state: Execution, command: RetryExecution) -> tuple[ExecutionEvents, .
     """From where it failed: completed steps stay, the others begin again."""
     if state.status is None:
         raise NotFound(f"there is no execution {command.execution_id!r}")
+    if command.run is not None and state.retries >= command.run:
+        return ()
     if state.status not in RETRIED:
         raise Rejected(
             f"RetryExecution is not allowed while {state.status.lower()}; expected failed or timed_out"

@@ -1,4 +1,5 @@
-"""The time of a wait has come: a wait step goes on, an approval that nobody decided is refused."""
+"""The time of a wait has come: a wait step goes on, an approval that nobody decided is
+refused, a child that did not end is cancelled."""
 
 from __future__ import annotations
 
@@ -6,6 +7,7 @@ from domain.execution.approvals import ApprovalRejected, StepResolved
 from domain.execution.commands import EndWait
 from domain.execution.events import ExecutionEvents, ExecutionFailed
 from domain.execution.rules.approving import rejection_failure
+from domain.execution.rules.joining import overdue
 from domain.execution.rules.order import after_step
 from domain.execution.state import Execution, StepStatus, evolve
 from domain.execution.values import Failure, Wait
@@ -22,6 +24,8 @@ def end_wait(state: Execution, command: EndWait) -> tuple[ExecutionEvents, ...]:
         return ()
     if step.wait.kind == "approval":
         return undecided(state, command.step, step.wait)
+    if step.wait.kind == "child":
+        return overdue(state, command.step, step.wait)
     resolved = StepResolved(step=command.step)
     return (resolved, *after_step(evolve(state, resolved)))
 
