@@ -149,7 +149,7 @@ def number(schema: Any, turn: int, *, whole: bool) -> int | float:
     low = schema.get("minimum", schema.get("exclusiveMinimum"))
     high = schema.get("maximum", schema.get("exclusiveMaximum"))
     if low is not None and high is not None:
-        value = low + (high - low) * (turn % 5 + 1) / 7
+        value = low + (high - low) * (turn % 6 + 1) / 7
     elif low is not None:
         value = low + 1 + turn % 5
     elif high is not None:

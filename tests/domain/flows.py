@@ -89,9 +89,13 @@ class Run:
     """
 
     def __init__(
-        self, definition: Definition, vip: bool = False, budgets: Mapping[str, Budget] | None = None
+        self,
+        definition: Definition,
+        vip: bool = False,
+        budgets: Mapping[str, Budget] | None = None,
+        catalog: Catalog = CATALOG,
     ) -> None:
-        assert definition_faults(definition, CATALOG) == ()
+        assert definition_faults(definition, catalog) == ()
         self.state = EXECUTION.initial
         self.events: list[Event] = []
         pinned = {name: (budgets or {}).get(name, Budget()) for name in children_in(definition)}

@@ -67,7 +67,8 @@ async def ended(client: httpx.Client, execution_id: str) -> dict[str, Any]:
 def decide(client: httpx.Client, execution_id: str, **body: object) -> None:
     [approval] = get(client, f"/v1/approvals?status=pending&execution_id={execution_id}")["items"]
     path = f"/v1/executions/{execution_id}/approvals/{approval['id']}"
-    post(client, path, {"digest": approval["digest"], "comment": "seen", **body})
+    shown = {"digest": approval["digest"], "approver": "lead@example.com", "comment": "seen"}
+    post(client, path, {**shown, **body})
 
 
 def statuses(execution: dict[str, Any]) -> dict[str, str]:
@@ -95,6 +96,19 @@ async def test_the_ticket_triage_goes_each_of_its_ways(tmp_path: Path, ups: list
     refused = await ended(up.client, rejected)
     assert (refused["status"], refused["failure"]["code"]) == ("FAILED", "rejected")
     await eventually(lambda: attempts(up.client, again) == {2}, 60)
+    late = await ended(up.client, start_hurried(up.client))
+    assert (late["status"], late["failure"]["code"]) == ("FAILED", "rejected")
+    assert "within 1 s" in late["failure"]["message"]
+
+
+def start_hurried(client: httpx.Client) -> str:
+    """The same document, but that the lead has a second in place of an hour and sees every ticket."""
+    document = get(client, "/v1/workflows/ticket-triage")["definition"]
+    assert document["steps"]["gate"]["approval"].pop("timeout_s") == 3600
+    document["steps"]["gate"]["approval"]["timeout_s"] = 1
+    document["steps"]["route"]["router"]["routes"][0]["when"] = "risk.risk_score > 1"
+    body = {"definition": document, "inputs": {"ticket": "The invoice is wrong"}}
+    return str(post(client, "/v1/executions", body)["id"])
 
 
 def attempts(client: httpx.Client, execution_id: str) -> set[int]:
