@@ -20,6 +20,7 @@ from typing import Any
 import msgspec
 
 PARENT_WATCH_S = 0.5
+HELD_WATCH_S = 0.02
 
 
 class Turn(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,6 +29,7 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
     text, tools   the answer: words, or calls as (name, arguments as JSON)
     status, code  an error instead, with OpenAI's code for it
     delay_s       before anything is sent; hangs: nothing is ever sent
+    held          nothing is sent before it is set
     counts        whether usage is told
     """
 
@@ -39,6 +41,7 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
     retry_after: str = ""
     delay_s: float = 0.0
     hangs: bool = False
+    held: threading.Event | None = None
     counts: bool = True
     prompt_tokens: int = 7
     completion_tokens: int = 5
@@ -74,6 +77,8 @@ class ModelServer:
                 if turn.hangs:
                     await reader.read()
                     break
+                while turn.held and not turn.held.is_set():  # noqa: ASYNC110 - set by another thread
+                    await asyncio.sleep(HELD_WATCH_S)
                 await asyncio.sleep(turn.delay_s)
                 writer.write(reply(turn, request))
                 await writer.drain()

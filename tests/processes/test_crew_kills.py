@@ -1,51 +1,38 @@
-"""Real crews against a scripted model, while one process after the other is killed in the middle of a call.
+"""Real crews against a scripted model; every process is killed at every one of their entries.
 
-The model counts every request; a kill happens while the middle one is being answered. Whoever is killed, the
-execution ends with the same output and the same usage as if nothing had happened, and no call whose outcome
-was recorded is sent again.
+Of each crew as many executions run at once as it makes model calls, each held at another call, so that all
+that stands before it in the journal is recorded and nothing behind it. Then one kill hits them all. Whoever
+is killed, each ends with the same output and usage as if nothing had happened, and no call whose outcome was
+recorded is sent again. (`tests/infrastructure/crew/test_journal.py` kills the engine behind every single
+entry, those of tools between two model calls included.)
 """
 
 from __future__ import annotations
 
-import itertools
 import os
 import signal
-import threading
-from collections.abc import AsyncIterator, Callable, Sequence
-from typing import Any
+from collections.abc import AsyncIterator
 
-import msgspec
 import pytest
+from nats import errors
 
-from application.commands import CommandHandler, Context
-from application.ports import EventLog
-from domain.catalog import Model, SetEntry
-from domain.definition import Definition
-from infrastructure.clock import SystemClock
-from infrastructure.event_log.opening import open_event_log
-from infrastructure.nats.connection import Connection, connect
-from infrastructure.wiring import catalog_tools
-from projections.database import ReadDatabase, open_read_database
-from seeds.planting import Seeds
-from tests.infrastructure.crew.crews import OPENAI
-from tests.infrastructure.crew.journaled_crews import answer, full, hierarchical, sequential
-from tests.model_server import ModelServer, Turn, model_server
+from domain.errors import Unavailable
+from infrastructure.nats.jetstream import Missing, ask
+from infrastructure.nats.subjects import WORK
+from tests.processes.held_crews import CREWS, RUNNER, House, Run, opened
 from tests.processes.invariants import assert_all_agree
-from tests.processes.services import LOOPS, Services
-from tests.processes.stack import get, post, wait_for_end
+from tests.processes.services import LOOPS
+from tests.servers import postgres_database
 from tests.waiting import eventually
 
-CREWS: dict[str, Callable[[], Definition]] = {
-    "sequential": sequential,
-    "full": full,
-    "hierarchical": hierarchical,
-}
-RUNNER = {"runner": ("--processes", "1")}
+DATABASES = ("sqlite", "postgresql")
 CHILD = "a process of the runner"
+WIPED = "nats, store lost"
 VICTIMS: dict[str, tuple[str, ...]] = {
-    **{name: (name,) for name in LOOPS},
-    "nats, store lost": ("nats",),
-    CHILD: (CHILD,),
+    "api, relay and dispatcher": ("api", "relay", "dispatcher"),
+    "projector": ("projector",),
+    WIPED: ("nats",),
+    CHILD: (),
     "everything": ("nats", *LOOPS, *RUNNER),
 }
 MOST_IN_FLIGHT = 2
@@ -54,139 +41,89 @@ MOST_IN_FLIGHT = 2
 USAGE = ("model_calls", "tool_calls", "prompt_tokens", "completion_tokens", "cost_usd")
 
 
-class House:
-    """An installation with a crew runner, its model, and the test's own eyes on it."""
-
-    def __init__(
-        self,
-        services: Services,
-        model: ModelServer,
-        log: EventLog,
-        connection: Connection,
-        read_db: ReadDatabase,
-    ) -> None:
-        self.services = services
-        self.model = model
-        self.log = log
-        self.connection = connection
-        self.read_db = read_db
-        self.undisturbed: dict[str, tuple[dict[str, Any], int]] = {}
-
-    async def run(
-        self,
-        crew: str,
-        victims: Sequence[str] = (),
-        at: int = 0,
-        *,
-        wipe: bool = False,
-        delay_s: float = 0,
-        number: int = signal.SIGKILL,
-    ) -> tuple[dict[str, Any], int]:
-        """The execution at its end, and how many requests it took. The victims die within request `at`,
-        whose answer takes `delay_s` longer."""
-        before, count, killed = len(self.model.requests), itertools.count(1), threading.Event()
-        pids = [self.services.pid_of(name) for name in victims if name != CHILD]
-        if CHILD in victims:
-            pids += self.services.children_of("runner")
-
-        def disturbed(request: dict[str, Any]) -> Turn:
-            if next(count) == at:
-                for pid in pids:
-                    os.kill(pid, number)
-                killed.set()
-                return msgspec.structs.replace(answer(request), delay_s=delay_s)
-            return answer(request)
-
-        self.model.answer = disturbed
-        body = {"definition": document_of(crew), "inputs": {}}
-        execution_id = post(self.services.client, "/v1/executions", body)["id"]
-        if at:
-            await eventually(killed.is_set, 60)
-            await self.services.start_again([name for name in victims if name != CHILD], wipe=wipe)
-        execution = wait_for_end(self.services.client, execution_id, 90)
-        position = execution["position"]
-        found = get(self.services.client, f"/v1/executions/{execution_id}?after={position}")
-        return found, len(self.model.requests) - before
-
-    async def whole(self, crew: str) -> tuple[dict[str, Any], int]:
-        """The same with nobody killed; once."""
-        if crew not in self.undisturbed:
-            self.undisturbed[crew] = await self.run(crew)
-        return self.undisturbed[crew]
-
-
-def document_of(crew: str) -> dict[str, Any]:
-    """With the scripted model for every agent."""
-    document: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(CREWS[crew]()))
-    agents = {name: {**agent, "model": OPENAI} for name, agent in document["agents"].items()}
-    return {**document, "agents": agents, "limits": {"max_attempts": 10}}
-
-
-@pytest.fixture(scope="module")
-async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House]:
+@pytest.fixture(scope="module", params=DATABASES)
+async def house(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[House]:
     folder = tmp_path_factory.mktemp("crews")
-    log_url, read_url = f"sqlite:///{folder / 'log.db'}", f"sqlite:///{folder / 'read.db'}"
-    with model_server(answer) as model:
-        services = await Services.start_all(
-            folder,
-            {"KASAL_LOG_URL": log_url, "KASAL_READ_URL": read_url},
-            RUNNER,
-            OPENAI_API_BASE=model.url,
-            OPENAI_API_KEY="local",
-        )
-        log, read_db = await open_event_log(log_url), await open_read_database(read_url)
-        commands = CommandHandler(log, SystemClock())
-        await Seeds(commands, catalog_tools()).plant(("tools",))
-        entry = SetEntry(kind="models", entry=Model(name=OPENAI, default=True))
-        await commands.handle(entry, Context(actor="user:test"))
-        connection = await connect(services.nats.url, "test")
-        yield House(services, model, log, connection, read_db)
-        await connection.close()
-        await services.end()
-        await read_db.close()
-        await log.close()
+    if request.param == "sqlite":
+        urls = [f"sqlite:///{folder / name}.db" for name in ("log", "read")]
+        async with opened(folder, *urls) as made:
+            yield made
+        return
+    with postgres_database(request.getfixturevalue("postgres_server_url")) as url:
+        async with opened(folder, url, url) as made:
+            yield made
 
 
-@pytest.mark.timeout(240)
-@pytest.mark.parametrize("crew", CREWS)
+async def work_is_back(house: House, count: int) -> bool:
+    """Whether the queue, made anew, has what it had lost."""
+    try:
+        return (await ask(house.connection, f"STREAM.INFO.{WORK}")).state.messages >= count
+    except (Missing, Unavailable, errors.Error):
+        return False
+
+
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("victim", VICTIMS)
-async def test_whoever_is_killed_the_crew_ends_the_same_and_pays_once(
-    house: House, crew: str, victim: str
+async def test_whoever_is_killed_at_whatever_entry_the_crew_ends_the_same_and_pays_once(
+    house: House, victim: str
 ) -> None:
-    whole, requests = await house.whole(crew)
-    assert whole["status"] == "COMPLETED", whole["failure"]
-    assert requests >= 3
-    victims, wipe = VICTIMS[victim], victim == "nats, store lost"
-    found, sent = await house.run(crew, victims, requests // 2 + 1, wipe=wipe)
-    assert found["status"] == "COMPLETED", (found, house.services.words())
-    assert found["output"] == whole["output"]
-    runner_died = CHILD in victims or "runner" in victims
-    assert requests <= sent <= requests + (MOST_IN_FLIGHT if runner_died else 0)
-    for field in USAGE[1 if runner_died else 0 :]:
-        assert found[field] == whole[field], field
-    await assert_all_agree(house.log, house.connection, house.read_db)
+    whole = await house.undisturbed()
+    assert [run.found["status"] for run in whole.values()] == ["COMPLETED"] * len(CREWS)
+    name = str(list(VICTIMS).index(victim))
+    started = await house.held_everywhere(name)
+    assert len(started) >= 20
+    services, victims = house.services, VICTIMS[victim]
+    pids = [services.pid_of(each) for each in victims]
+    for pid in services.children_of("runner") if victim == CHILD else pids:
+        os.kill(pid, signal.SIGKILL)
+    await services.start_again(victims, wipe=victim == WIPED)
+    if victim == WIPED:
+        await eventually(lambda: work_is_back(house, len(started)), 60)
+    house.model.let_go()
+    runs = [await house.ended(crew, model, answer) for model, (crew, answer) in started.items()]
+    events = await assert_all_agree(house.log, house.connection, house.read_db)
+    assert victim != WIPED or 2 * sum(run.is_first_attempt for run in runs) > len(runs)
+    for run in runs:
+        last = events[run.started["position"] - 1]
+        assert (last.entity_id, last.version) == (run.started["id"], run.started["version"])
+        assert_same(run, whole[run.crew])
 
 
-async def test_a_runner_goes_on_when_the_queue_has_lost_its_work_and_gives_it_again(house: House) -> None:
-    """The dispatcher puts the step back within some seconds, in which the model has not answered yet."""
-    whole, requests = await house.whole("sequential")
-    found, sent = await house.run("sequential", ("nats",), 2, wipe=True, delay_s=5)
-    assert (found["output"], sent) == (whole["output"], requests)
-    assert [step["attempt"] for step in found["steps"]] == [1]
+def assert_same(run: Run, whole: Run) -> None:
+    """As the undisturbed run, but for calls that were in flight when an attempt came to its end."""
+    found, name = run.found, run.found["name"]
+    assert found["status"] == "COMPLETED", (name, found["failure"])
+    assert found["output"] == whole.found["output"], name
+    (attempts,) = (step["attempt"] for step in found["steps"])
+    in_flight = MOST_IN_FLIGHT * (attempts - 1)
+    assert whole.requests <= run.requests <= whole.requests + in_flight, name
+    for field in USAGE[1 if attempts > 1 else 0 :]:
+        assert found[field] == whole.found[field], (name, field)
 
 
-async def test_a_runner_that_wakes_up_after_its_step_was_taken_over_changes_nothing(house: House) -> None:
-    """Two runners have the same step; the second comes while the first is held still in the middle of it."""
-    whole, requests = await house.whole("sequential")
-    house.services.add_runner("other", "--processes", "1")
-    found, sent = await house.run("sequential", (CHILD,), 2, number=signal.SIGSTOP)
-    assert (found["output"], [step["attempt"] for step in found["steps"]]) == (whole["output"], [2])
-    assert requests <= sent <= requests + MOST_IN_FLIGHT
-    for pid in house.services.children_of("runner"):
+@pytest.mark.parametrize("house", ["sqlite"], indirect=True)
+async def test_of_two_runners_with_the_same_steps_the_one_that_was_outdated_changes_nothing(
+    house: House,
+) -> None:
+    """The first is held still at every entry in turn; the second takes over; then the first wakes up."""
+    whole = await house.undisturbed()
+    services = house.services
+    services.add_runner("other", *RUNNER["runner"])
+    started = await house.held_everywhere("two")
+    still = [pid for name in ("runner", "other") for pid in services.children_of(name)][:1]
+    for pid in still:
+        os.kill(pid, signal.SIGSTOP)
+    house.model.let_go()
+    runs = [await house.ended(crew, model, answer) for model, (crew, answer) in started.items()]
+    for pid in still:
         os.kill(pid, signal.SIGCONT)
-    house.services.processes.pop("other").end()
-    again, _ = await house.run("sequential")
-    assert (again["output"], again["status"]) == (whole["output"], "COMPLETED")
-    later = get(house.services.client, f"/v1/executions/{found['id']}?after={again['position']}")
-    assert later["version"] == found["version"]
-    await assert_all_agree(house.log, house.connection, house.read_db)
+    services.processes.pop("other").end()
+    again = await house.ended("sequential", "after", house.start("sequential", "after"))
+    assert again.found["output"] == whole["sequential"].found["output"]
+    events = await assert_all_agree(house.log, house.connection, house.read_db)
+    newest = {event.entity_id: event.version for event in events}
+    for run in runs:
+        assert_same(run, whole[run.crew])
+        assert newest[run.found["id"]] == run.found["version"], run.found["name"]
