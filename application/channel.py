@@ -179,8 +179,12 @@ class CommandChannel:
         context = context_of(request)
         of_day = msgspec.structs.replace(context, contents=())
         covered = await self._days.covered(report, of_day)
-        execution = state_after(await self._commands.handle(covered, context))
-        if not execution.is_open or execution.status is Status.WAITING:
+        try:
+            execution = state_after(await self._commands.handle(covered, context))
+        except Rejected:
+            await self._days.settle_ended(report.execution_id, of_day)
+            raise
+        if not execution.is_open or execution.status in (Status.WAITING, Status.PAUSED):
             await self._days.settle(report.execution_id, execution, of_day)
         if not execution.is_open and not isinstance(report.entries[-1], StepCompleted | StepFailed):
             return Reply(refused=f"the execution has ended: {execution.status}", is_over=True)

@@ -17,6 +17,7 @@ import structlog
 from application.admission import GRANTED, HELD, Admission, Candidate
 from application.children import WANTED, Children, OpenChild
 from application.commands import CommandHandler, Context
+from application.day_budgets import DayBudgets
 from application.ports import Work, WorkQueue
 from domain.errors import KasalError
 from domain.execution import (
@@ -40,6 +41,9 @@ PAUSED = tag_of(ExecutionPaused)
 ENDED = tuple(
     tag_of(event) for event in (ExecutionCompleted, ExecutionFailed, ExecutionCancelled, ExecutionTimedOut)
 )
+SETTLED = (tag_of(ExecutionCompleted),)
+"""Who reports the last step settles its share of the day, too; nobody does when it ends otherwise."""
+
 FOLLOWED = (SCHEDULED, PAUSED, HELD, GRANTED, *WANTED, *ENDED)
 
 
@@ -114,6 +118,7 @@ class Dispatcher:
         self._admission = Admission(commands)
         self._children = Children(commands)
         self._announce = announce
+        self._days = DayBudgets(commands)
         self._runners_are_gone = runners_are_gone
 
     async def run(self) -> None:
@@ -144,6 +149,9 @@ class Dispatcher:
                 await self._queue.enqueue(work_of(recorded))
         elif recorded.tag in ENDED:
             await self._announce(recorded.entity_id, "stop")
+            if recorded.tag not in SETTLED:
+                context = Context(actor="system:dispatcher", tenant=recorded.metadata.tenant)
+                await self._days.settle_ended(recorded.entity_id, context)
         elif recorded.tag == PAUSED:
             await self._announce(recorded.entity_id, "drain")
 
