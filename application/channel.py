@@ -98,7 +98,8 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     is_held: the attempt before still does that; claim again later.
     journal, outputs, part: what was asked for; has_more: and there is more, behind it.
     unknown, reviews: with the journal's last page.
-    missing: contents that are not there; a report that names them was not recorded, send it with them.
+    missing: contents that are not there; a report that names them was not recorded, send it with them. Of a
+    journal: why it can not be had any more.
     """
 
     assignment: Assignment | None = None
@@ -192,7 +193,10 @@ class CommandChannel:
 
     async def _read_journal(self, asked: ReadJournal) -> Reply:
         """A page that fits a message."""
-        past = await past_of_step(self._log, asked.execution_id, asked.step)
+        try:
+            past = await past_of_step(self._log, asked.execution_id, asked.step)
+        except NotFound as error:
+            return Reply(missing=(str(error),))
         entries = past.journal[asked.offset :]
         page = page_size(entries)
         if page < len(entries):

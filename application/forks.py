@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import cast
 
 from application.documents import check, check_size, read_inputs
+from application.journals import is_erased
 from application.overrides import Overrides, changed_definition, override_faults
 from application.requests import refuse_archived
 from application.states import Preparation, Reads
@@ -45,6 +46,8 @@ def fork_execution(
         recorded = await reads.events(f"execution-{parent_id}")
         if not recorded or recorded[0].metadata.tenant != tenant:
             raise NotFound(f"there is no execution {parent_id!r}")
+        if is_erased(recorded):
+            raise Rejected(f"{parent_id!r} was erased: nothing of it is left to begin from")
         events = [event_of(one) for one in recorded]
         first = cast("ExecutionRequested", events[0])
         if first.forked_from is not None and first.forked_from.is_what_if:

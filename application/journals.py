@@ -13,11 +13,13 @@ import msgspec
 
 from application.contents import digest_of
 from application.ports import EventLog, PastReview, Prior
+from domain.errors import NotFound
 from domain.execution import (
     CallReused,
     CallSettled,
     Content,
     Edit,
+    ExecutionErased,
     ExecutionRequested,
     ForkedFrom,
     Journaled,
@@ -33,6 +35,7 @@ from domain.execution.past import settled_outcome
 from domain.message import Event, Recorded, tag_of
 from domain.registry import event_of
 
+ERASED = tag_of(ExecutionErased)
 JOURNALED = frozenset(tag_of(event) for event in (ModelCallCompleted, ToolCallCompleted, ToolCallFailed))
 TOLD = frozenset(tag_of(event) for event in (ToolCallStarted, CallSettled, StepSuspended, TaskReviewed))
 REUSED = tag_of(CallReused)
@@ -73,12 +76,19 @@ class Generation(NamedTuple):
 
 
 async def generations_of(log: EventLog, events: Sequence[Recorded]) -> list[Generation]:
-    """The oldest first; [] for what is no fork."""
+    """The oldest first; [] for what is no fork. Raises `NotFound` where one of them was erased."""
     generations: list[Generation] = []
     while (fork := forked_from(events)) is not None:
         events = await log.read_stream(f"execution-{fork.execution_id}")
+        if is_erased(events):
+            raise NotFound(f"{fork.execution_id!r}, which this one was forked from, was erased")
         generations.insert(0, Generation(fork.execution_id, events[: fork.at], fork.edits))
     return generations
+
+
+def is_erased(events: Sequence[Recorded]) -> bool:
+    """Whether the contents of a whole stream are gone."""
+    return bool(events) and events[-1].tag == ERASED
 
 
 def forked_from(events: Sequence[Recorded]) -> ForkedFrom | None:

@@ -42,6 +42,18 @@ class CommandRecord(msgspec.Struct, frozen=True, kw_only=True):
     position: int = 0
 
 
+class StoredKey(msgspec.Struct, frozen=True):
+    """The key that a stream's contents are sealed with, as it is stored.
+
+    wrapping  the id of the key that it is wrapped by
+    wrapped   b"" after the stream was erased
+    """
+
+    stream: str
+    wrapping: str
+    wrapped: bytes
+
+
 class Append(msgspec.Struct, frozen=True, kw_only=True):
     """One command's effect: all or nothing.
 
@@ -50,6 +62,9 @@ class Append(msgspec.Struct, frozen=True, kw_only=True):
     guards                    other streams that the decision rests on, and the version each must still be at
     record                    stored with the events when the caller gave an idempotency key
     contents                  stored with the events that name them; one that is there is left as it is
+    key                       of a stream that begins with these events, stored with them
+    is_sealed                 the events were measured before they were sealed
+    erases                    with these events the stream's key and contents are destroyed
     """
 
     stream: str
@@ -58,6 +73,9 @@ class Append(msgspec.Struct, frozen=True, kw_only=True):
     guards: tuple[tuple[str, int], ...] = ()
     record: CommandRecord | None = None
     contents: tuple[StoredPart, ...] = ()
+    key: StoredKey | None = None
+    is_sealed: bool = False
+    erases: bool = False
 
 
 class Appended(msgspec.Struct, frozen=True):
@@ -112,3 +130,27 @@ class EventLog(ContentStore, Protocol):
     async def close(self) -> None:
         """Flush what is queued, then let go of every connection and thread."""
         ...
+
+
+class KeyStore(Protocol):
+    """Keys of streams, in the database of the log; each comes with its stream's first event."""
+
+    async def keys(self, streams: Sequence[str]) -> Sequence[StoredKey]:
+        """Those that there are, in any order. Raises `LogUnavailable`."""
+        ...
+
+    async def put_key(self, key: StoredKey) -> None:
+        """Of a stream that is about to be imported; one that is there is left as it is."""
+        ...
+
+    async def keys_after(self, stream: str, limit: int) -> Sequence[StoredKey]:
+        """The next keys, by the names of their streams."""
+        ...
+
+    async def rewrap(self, before: StoredKey, now: StoredKey) -> None:
+        """Store a key as it is wrapped now, unless it was changed or destroyed meanwhile."""
+        ...
+
+
+class SealableLog(EventLog, KeyStore, Protocol):
+    """A log as its adapters offer it: it stores what it is given."""

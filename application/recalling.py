@@ -26,6 +26,8 @@ async def with_past(channel: Channel, assignment: Assignment) -> Assignment:
     while has_more:
         asked = ReadJournal(execution_id=assignment.execution_id, step=assignment.step, offset=len(pages))
         reply = await channel.send(asked)
+        if reply.missing:
+            raise NotFound(reply.missing[0])
         pages.extend(reply.journal)
         has_more = reply.has_more
     journal: list[Journaled | Prior] = []

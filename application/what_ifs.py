@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import cast
 
 from application.documents import check, check_size, read_inputs
+from application.journals import is_erased
 from application.overrides import Overrides, changed_definition, override_faults
 from application.requests import refuse_archived
 from application.states import Preparation, Reads
@@ -37,6 +38,8 @@ def what_if_execution(
         recorded = await reads.events(f"execution-{parent_id}")
         if not recorded or recorded[0].metadata.tenant != tenant:
             raise NotFound(f"there is no execution {parent_id!r}")
+        if is_erased(recorded):
+            raise Rejected(f"{parent_id!r} was erased: nothing of it is left to begin from")
         parent = cast("ExecutionRequested", event_of(recorded[0]))
         if parent.workflow_id is not None:
             await refuse_archived(reads, parent.workflow_id)

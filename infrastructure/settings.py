@@ -20,6 +20,7 @@ Seconds = Annotated[float, msgspec.Meta(gt=0, le=86_400)]
 QUEUES = r"^\s*[A-Za-z_][A-Za-z0-9_-]{0,63}\s*(,\s*[A-Za-z_][A-Za-z0-9_-]{0,63}\s*)*$"
 
 PUBLIC_KEY = r"^([^+\s]+\+[0-9a-f]{8}\+[A-Za-z0-9+/]{44})?$"
+ENCRYPTION_KEY = r"^([A-Za-z0-9_-]{43}=?|none)?$"
 AUDIT_KEY = r"^(PRIVATE\+KEY\+[^+\s]+\+[0-9a-f]{8}\+[A-Za-z0-9+/]{44})?$"
 
 
@@ -45,6 +46,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
                         one that `kasal up` makes in `data_dir`
     audit_public_key    its public half, for processes that must not have the private one (the API): what
                         bundles name and `kasal audit` believes
+    encryption_key      seals the contents of executions: 32 bytes, base64url (`kasal keys new`); empty: the
+                        one that is kept in `data_dir` for a log that lies there; "none": nothing is sealed,
+                        and nothing can be erased
+    encryption_key_before  the one in use before, until `kasal keys rewrap` has run
     checkpoint_s        a checkpoint is signed so long after the last, where there is anything new
     checkpoint_events   and at the latest when so many events are new
     seed                plant the seeds at start-up
@@ -76,6 +81,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     log_queue: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 4_096
     audit_key: Annotated[str, msgspec.Meta(pattern=AUDIT_KEY)] = ""
     audit_public_key: Annotated[str, msgspec.Meta(pattern=PUBLIC_KEY)] = ""
+    encryption_key: Annotated[str, msgspec.Meta(pattern=ENCRYPTION_KEY)] = ""
+    encryption_key_before: Annotated[str, msgspec.Meta(pattern=ENCRYPTION_KEY)] = ""
     checkpoint_s: Seconds = 10
     checkpoint_events: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 4_096
     seed: bool = True
@@ -121,7 +128,16 @@ def hosts(text: str) -> tuple[str, ...]:
     return tuple(host.strip().lower() for host in text.split(",") if host.strip())
 
 
-SECRETS = ("api_token", "audit_key", "webhook_key", "log_url", "read_url", "nats_url")
+SECRETS = (
+    "api_token",
+    "audit_key",
+    "encryption_key",
+    "encryption_key_before",
+    "webhook_key",
+    "log_url",
+    "read_url",
+    "nats_url",
+)
 """Shown only with their credentials taken out."""
 
 

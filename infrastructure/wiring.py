@@ -10,7 +10,7 @@ import asyncio
 import os
 import socket
 from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -22,10 +22,10 @@ from application.audit.verifying import Verified, verify_log
 from application.channel import CommandChannel
 from application.commands import CommandHandler
 from application.log_feed import LogFeed
-from application.ports import CrewEngine, EventLog
+from application.log_port import SealableLog
+from application.ports import CrewEngine
 from application.relay import relay
 from application.webhooks.signing import Secrets
-from domain.catalog import Tool
 from domain.errors import Invalid, LogUnavailable, Unavailable
 from infrastructure import auditing
 from infrastructure.clock import SystemClock
@@ -37,16 +37,19 @@ from infrastructure.nats.accounts import READER_URL
 from infrastructure.nats.cloudevents import CloudEvent, from_cloudevent, to_cloudevent
 from infrastructure.nats.connection import Connection, connect
 from infrastructure.nats.feed import JetStreamFeed
-from infrastructure.nats.late import LateFeed
+from infrastructure.nats.late import LateFeed, listening_once_there
 from infrastructure.nats.requests import serve
 from infrastructure.nats.server import NatsServer, keep_running, start_nats_server
-from infrastructure.nats.signals import listening
 from infrastructure.nats.subjects import COMMANDS, tokens_subject
 from infrastructure.nats.work import JetStreamWorkQueue
 from infrastructure.running import Engine, Line, load_engine, run_alone, run_steps
+from infrastructure.sealing.feed import OpenedFeed
+from infrastructure.sealing.log import SealedEventLog, opened_with
+from infrastructure.sealing.opening import installation_keys, made_key, sealed_log
+from infrastructure.sealing.rewrapping import rewrap
 from infrastructure.secret_files import kept_secret, write_secret
 from infrastructure.settings import Settings
-from infrastructure.tools import discover
+from infrastructure.tools.cataloguing import catalog_tools
 from infrastructure.webhooks.delivering import deliver
 from infrastructure.webhooks.targets import target_of
 from projections import ALL
@@ -67,7 +70,8 @@ class Installation:
         self.settings = settings
         self.clock = SystemClock()
         self._stack = AsyncExitStack()
-        self._log: EventLog | None = None
+        self._stored: SealableLog | None = None
+        self._log: SealedEventLog | None = None
         self._read: ReadDatabase | None = None
         self._commands: CommandHandler | None = None
         self._connecting: asyncio.Task[Connection] | None = None
@@ -82,17 +86,23 @@ class Installation:
     ) -> None:
         await self._stack.aclose()
 
-    # --- parts
-
-    async def log(self) -> EventLog:
-        """The event log. Raises `LogUnavailable` when its tables are not of this release (`migrate`)."""
+    async def stored_log(self) -> SealableLog:
+        """The log as it is stored. Raises `LogUnavailable` when its tables are not of this release."""
         async with self._opening:
-            if self._log is None:
+            if self._stored is None:
                 url, limit = self.settings.event_log_url, self.settings.log_queue
-                self._log = await open_event_log(url, queue_limit=limit)
+                log = await open_event_log(url, queue_limit=limit)
+                self._stack.push_async_callback(log.close)
                 if await asyncio.to_thread(schema_state, url) != "current":
                     raise LogUnavailable("the event log is of an older release; run `kasal migrate`")
-                self._stack.push_async_callback(self._log.close)
+                self._stored = log
+        return self._stored
+
+    async def log(self) -> SealedEventLog:
+        """The event log as it was recorded. Raises as `stored_log` does, and `Invalid` without a key."""
+        stored = await self.stored_log()
+        if self._log is None:
+            self._log = sealed_log(stored, installation_keys(self.settings))
         return self._log
 
     async def read(self) -> ReadDatabase:
@@ -111,9 +121,12 @@ class Installation:
         """The connection, once the server is there."""
         return await asyncio.shield(self._connection())
 
-    def feed(self) -> LateFeed:
-        """The feed; its methods raise `Unavailable` until NATS was reached for the first time."""
-        return LateFeed(self._connection(), JetStreamFeed)
+    async def feed(self) -> OpenedFeed:
+        """The feed, its contents opened; it raises `Unavailable` until NATS was reached the first time."""
+        return self._opened_feed(await self.log())
+
+    def _opened_feed(self, log: SealedEventLog) -> OpenedFeed:
+        return OpenedFeed(LateFeed(self._connection(), JetStreamFeed), log)
 
     async def queue(self) -> JetStreamWorkQueue:
         return JetStreamWorkQueue(await self.nats(), lease_s=self.settings.lease_s)
@@ -152,6 +165,11 @@ class Installation:
         """Run the seeds."""
         return await Seeds(await self.commands(), catalog_tools()).plant(seeders)
 
+    def make_keys(self) -> None:
+        """Those that are not set and not there, in the data folder, which this process owns."""
+        auditing.make_key(self.settings)
+        made_key(self.settings)
+
     async def start_nats(self) -> str:
         """The embedded server, where no other is set; its URL with credentials, for child processes only."""
         if self.settings.nats_url:
@@ -166,21 +184,25 @@ class Installation:
         self._stack.callback(keeper.cancel)
         return self._server.url
 
+    async def rewrap_keys(self) -> tuple[int, int]:
+        return await rewrap(await self.stored_log(), installation_keys(self.settings))
+
     # --- loops: each runs until it is cancelled
 
     async def relay(self) -> None:
-        await relay(await self.log(), self.feed())
+        """What is stored goes to JetStream, as it is."""
+        await relay(await self.stored_log(), LateFeed(self._connection(), JetStreamFeed))
 
     async def keep_checkpoints(self) -> None:
         """Sign checkpoints of the log; without a key, nothing."""
-        log, store = await self.log(), self._audit_store()
+        log, store = await self.stored_log(), self._audit_store()
         await auditing.keep_checkpoints(self.settings, store, self.clock, log.wait_beyond)
 
     async def project(self, *, follow_log: bool = False) -> None:
         """follow_log: the events come from this process's log, not over NATS."""
         log, read = await self.log(), await self.read()
-        feed = LogFeed(log, PROJECT_EVERY_S, read.positions.awaited) if follow_log else self.feed()
-        await project(ALL, log, feed, read)
+        own = LogFeed(log, PROJECT_EVERY_S, read.positions.awaited)
+        await project(ALL, log, own if follow_log else self._opened_feed(log), read)
 
     async def dispatch(self, *, follow_log: bool = False, runners_are_gone: bool = False) -> None:
         log = await self.log()
@@ -191,7 +213,7 @@ class Installation:
             await self.commands(),
             await self.queue(),
             self.clock,
-            lambda gather_s: LogFeed(log, gather_s) if follow_log else self.feed(),
+            lambda gather_s: LogFeed(log, gather_s) if follow_log else self._opened_feed(log),
             runners_are_gone=runners_are_gone,
         )
 
@@ -216,7 +238,7 @@ class Installation:
     async def deliver_webhooks(self, *, is_alone: bool = False) -> None:
         """is_alone: no other process can hold the lease (`kasal up` owns its folder)."""
         log = await self.log()
-        feed = LogFeed(log) if is_alone else self.feed()
+        feed = LogFeed(log) if is_alone else self._opened_feed(log)
         parts = log, feed, await self.read(), await self.commands(), await self.nats()
         await deliver(self.settings, self.webhook_secrets(), *parts, self.clock, is_alone=is_alone)
 
@@ -234,23 +256,15 @@ class Installation:
 
     def tokens_of(self, tenant: str, execution_id: str) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
         """Pieces of model answers as JSON, while they are made. Raises `Unavailable` while NATS is away."""
+        return listening_once_there(self._connection(), tokens_subject(tenant, execution_id))
 
-        @asynccontextmanager
-        async def tokens() -> AsyncIterator[AsyncIterator[bytes]]:
-            if not self._connection().done():
-                raise Unavailable("NATS was not reached yet")
-            async with listening(await self.nats(), tokens_subject(tenant, execution_id)) as pieces:
-                yield pieces
-
-        return tokens()
-
-    def audit(self) -> Audit:
-        return Audit(self._audit_store(), auditing.public_key(self.settings))
+    async def audit(self) -> Audit:
+        return Audit(self._audit_store(), auditing.public_key(self.settings), await self.log())
 
     async def verify_log(self, keys: Sequence[str], **how: Any) -> Verified:
         """Walk the whole log. keys: public keys as text; how: as `application.audit.verifying` has it."""
-        await self.log()
-        return await verify_log(self._audit_store(), auditing.verifier(keys), **how)
+        seals = await self.log()
+        return await verify_log(self._audit_store(), auditing.verifier(keys), seals=seals, **how)
 
     def _audit_store(self) -> AuditStore:
         store = open_audit_store(self.settings.event_log_url)
@@ -268,19 +282,6 @@ class Installation:
             raise Unavailable("NATS can not be reached")
 
 
-def catalog_tools() -> list[Tool]:
-    """This release's tools, as the catalogue lists them."""
-    return [
-        Tool(
-            name=tool.name,
-            description=tool.description,
-            parameters=tool.parameters,
-            idempotent=tool.idempotent,
-        )
-        for tool in discover().values()
-    ]
-
-
 __all__ = [
     "READER_URL",
     "CloudEvent",
@@ -289,8 +290,10 @@ __all__ = [
     "Line",
     "auditing",
     "blog_production",
+    "catalog_tools",
     "from_cloudevent",
     "load_engine",
+    "opened_with",
     "run_alone",
     "to_cloudevent",
 ]

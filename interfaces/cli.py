@@ -40,6 +40,8 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "audit": ("interfaces.operations.audit:audit", "Prove that nobody changed the event log."),
     "retention": ("interfaces.operations.retention:retention", "Archive executions that ended long ago."),
     "cleanup": ("interfaces.operations.retention:cleanup", "Drop what is old from the read tables."),
+    "erase": ("interfaces.operations.erase:erase", "Destroy what an execution said."),
+    "keys": ("interfaces.operations.keys:keys", "Make and change the key that seals contents."),
     "health": ("interfaces.operations.health:health", "Whether a process on this machine is alive."),
     "config": ("interfaces.operations.config:config", "Check and show the settings."),
 }

@@ -15,6 +15,7 @@ from domain.errors import UnknownEvent
 from domain.registry import EVENT_TYPES
 from projections.bookkeeping import Record
 from projections.database.shape import Session
+from projections.erasure import ERASED, fold_anew
 from projections.projection import FOLD_ERRORS, Fact, Projection
 from projections.rows import WorkingRows
 
@@ -75,6 +76,9 @@ def fold(session: Session, build: Build, facts: Sequence[Fact]) -> list[dict[str
     letters = []
     for fact in concern:
         try:
+            if fact.tag == ERASED and projection.is_refolded:
+                letters += fold_erasure(session, build, fact)
+                continue
             if fact.stream in build.parked:
                 letters.append(dead_letter(build, fact, "an earlier event of this stream is parked"))
                 continue
@@ -84,6 +88,22 @@ def fold(session: Session, build: Build, facts: Sequence[Fact]) -> list[dict[str
         except FOLD_ERRORS as error:
             raise FoldFailed(build, facts.index(fact), error) from error
     return letters
+
+
+def fold_erasure(session: Session, build: Build, fact: Fact) -> list[dict[str, Any]]:
+    """Nothing of the stream lies aside any more; but for the erasure itself, where a fold fails on what is
+    left of the stream."""
+    if fact.stream in build.parked:
+        session.execute(
+            "DELETE FROM kasal_dead_letters WHERE build_id = :id AND stream = :stream",
+            {"id": build.record.id, "stream": fact.stream},
+        )
+    error = fold_anew(build.projection, build.rows, fact)
+    if error is None:
+        build.parked -= {fact.stream}
+        return []
+    build.parked |= {fact.stream}
+    return [dead_letter(build, fact, str(error))]
 
 
 def move(session: Session, builds: Sequence[Build], position: int) -> Any:

@@ -19,7 +19,8 @@ from projections.advance import Build, Fenced
 from projections.bookkeeping import Record, Role, create, drop, hide, live_of, records, set_up, show
 from projections.database.shape import ReadDatabase, Session
 from projections.projection import Projection
-from projections.projector import LogReader, Projector
+from projections.projector import Projector
+from projections.stream_reader import LogReader
 
 STANDS_STILL_S = 2.0
 """After which another worker's build is taken over."""

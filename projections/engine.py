@@ -20,7 +20,8 @@ from projections.advance import Build, Fenced
 from projections.building import prepare, see_through, stand_still
 from projections.database.shape import ReadDatabase
 from projections.projection import Projection
-from projections.projector import LogReader, Projector, running
+from projections.projector import Projector, running
+from projections.stream_reader import LogReader
 
 SILENCE_S = 1.0
 """A feed that says nothing for this long is not believed: the log is asked."""

@@ -16,6 +16,7 @@ from domain.execution import (
     ExecutionAdmitted,
     ExecutionCancelled,
     ExecutionCompleted,
+    ExecutionErased,
     ExecutionFailed,
     ExecutionHeld,
     ExecutionPaused,
@@ -192,6 +193,10 @@ def timed_out(row: ExecutionSummary, fact: Fact) -> None:
     row.error = f"it was pending or running for longer than its limit of {limit_s:g} s"
 
 
+def erased(row: ExecutionSummary, fact: Fact) -> None:
+    row.erased_at = fact.at
+
+
 def end(row: ExecutionSummary, status: Status, fact: Fact) -> None:
     row.status, row.ended_at = status, fact.at
     row.active_steps, row.waits, row.waiting_for = [], [], None
@@ -222,5 +227,6 @@ CHANGES: dict[str, Callable[[ExecutionSummary, Fact], None]] = {
     tag_of(ExecutionFailed): failed,
     tag_of(ExecutionCancelled): cancelled,
     tag_of(ExecutionTimedOut): timed_out,
+    tag_of(ExecutionErased): erased,
 }
 """What an event changes besides the version."""

@@ -243,7 +243,7 @@ def open_step(event: StepScheduled | StepStarted, fact: Fact, before: OpenStep |
     )
 
 
-OPEN_STEPS = Projection(NAME, 7, (OPEN,), fold, ("execution", "slots"))
+OPEN_STEPS = Projection(NAME, 7, (OPEN,), fold, ("execution", "slots"), is_refolded=False)
 
 
 async def open_steps(

@@ -16,7 +16,7 @@ from projections.building import create_aside, see_through
 from projections.database.shape import ReadDatabase, Session
 from projections.dead_letters import DeadLetter, letters_of, replay
 from projections.projection import Projection
-from projections.projector import LogReader
+from projections.stream_reader import LogReader
 
 
 class ProjectionStatus(msgspec.Struct, frozen=True, kw_only=True):

@@ -37,7 +37,10 @@ FOLD_ERRORS = (
 
 
 class Fact(msgspec.Struct, gc=False):
-    """A recorded event as folds see it; decoded once, when the first fold asks for it."""
+    """A recorded event as folds see it; decoded once, when the first fold asks for it.
+
+    past  of an erasure: the events before it in its stream, as they read now
+    """
 
     recorded: Recorded
     position: int
@@ -46,6 +49,7 @@ class Fact(msgspec.Struct, gc=False):
     tag: str
     category: str
     entity_id: str
+    past: tuple[Fact, ...] = ()
     _event: Event | None = None
 
     @property
@@ -122,6 +126,8 @@ class Projection:
 
     version     of its tables and its fold: raise it when either changes, and the tables are built anew
     categories  of the streams that it folds
+    is_refolded the rows of an execution that is erased are dropped, and its events folded again; not where
+                rows are made of several streams, which then may hold no content
     """
 
     name: str
@@ -129,6 +135,7 @@ class Projection:
     tables: tuple[ReadTable[Any], ...]
     fold: Fold
     categories: tuple[str, ...]
+    is_refolded: bool = True
 
 
 def tags(*events: type[Event]) -> frozenset[str]:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from itertools import groupby
-from typing import Protocol
 
 import structlog
 
-from domain.errors import UnknownEvent
+from domain.errors import Unavailable, UnknownEvent
 from domain.message import Recorded
 from projections.advance import (
     Build,
@@ -27,7 +27,9 @@ from projections.advance import (
     write_dead_letter,
 )
 from projections.database.shape import Damaged, ReadDatabase, RowRefused, Session
-from projections.projection import Fact, facts_of
+from projections.erasure import with_past
+from projections.projection import Fact
+from projections.stream_reader import LogReader
 
 PAGE = 2_000
 """Events that are read from the log and folded at once."""
@@ -39,14 +41,6 @@ RETRY_AFTER_S = (0.02, 0.2)
 """Pauses before an event that a fold failed on is tried again; after them it is parked."""
 
 log = structlog.get_logger()
-
-
-class LogReader(Protocol):
-    """The part of the event log that projections read."""
-
-    async def read_all(self, after_position: int, limit: int) -> Sequence[Recorded]: ...
-
-    async def head(self) -> int: ...
 
 
 class FeedAhead(Exception):
@@ -73,7 +67,7 @@ class Projector:
                 if any(build.position < fresh[-1].position for build in running(group)):
                     raise FeedAhead(f"the feed is at {fresh[-1].position}, the log is not")
             else:
-                await self.apply(group, facts_of(fresh))
+                await self.apply(group, await with_past(fresh, self._events))
 
     async def catch_up(self, builds: Sequence[Build], target: int) -> None:
         """Read the log up to a position, a page ahead of the folds. Builds at different positions in turn."""
@@ -93,7 +87,7 @@ class Projector:
         try:
             while page := await reading:
                 reading = self._read(page[-1].position, target)
-                await self.apply(group, facts_of(page))
+                await self.apply(group, await with_past(page, self._events))
                 if not (group := running(group)):
                     break
         finally:
@@ -149,6 +143,9 @@ class Projector:
     async def _advance(self, builds: Sequence[Build], facts: Sequence[Fact]) -> None:
         await self._write(builds, partial(advance, builds=builds, facts=facts))
         self._moved(builds, facts[-1].position)
+        if not self._background and any(fact.past for fact in facts):
+            with suppress(Unavailable):
+                await self._read_db.forget_old_pages()
 
     async def _write(self, builds: Sequence[Build], work: Callable[[Session], None]) -> None:
         writing = asyncio.ensure_future(self._read_db.write(work, background=self._background))

@@ -52,6 +52,7 @@ class ExecutionSummary(msgspec.Struct, kw_only=True, gc=False):
     error              why it failed or timed out
     active_steps       that are with a runner, or on the way to one
     waits              what its other unfinished steps wait for
+    erased_at          when its contents were erased; then texts are empty, and names say "(sealed)"
     children_*         what its child executions have spent, as far as they have ended; not in its own figures
     """
 
@@ -86,6 +87,7 @@ class ExecutionSummary(msgspec.Struct, kw_only=True, gc=False):
     error: str | None = None
     active_steps: list[str] = []
     waits: list[OpenWait] = []
+    erased_at: str | None = None
     version: int
     position: int
 

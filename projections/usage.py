@@ -111,7 +111,7 @@ def fold(rows: Rows, fact: Fact) -> None:
         return
     match fact.event:
         case ExecutionRequested() as e:
-            workflow = e.workflow_id or "", e.definition.name
+            workflow = (e.workflow_id, e.definition.name) if e.workflow_id else ("", "")
             rows.put(RUNNING, Running(fact.entity_id, fact.tenant, *workflow, calls={}))
         case ModelCallStarted() as e:
             begun(rows, fact, e)
@@ -185,7 +185,7 @@ def usage_of(rows: Rows, fact: Fact, model: str, day: str | None = None) -> Usag
     return rows.change(USAGE, *where)
 
 
-USAGE_PROJECTION = Projection(NAME, 6, (USAGE, RUNNING), fold, ("execution",))
+USAGE_PROJECTION = Projection(NAME, 6, (USAGE, RUNNING), fold, ("execution",), is_refolded=False)
 
 
 async def list_usage(

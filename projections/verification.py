@@ -17,7 +17,8 @@ from projections.bookkeeping import COLUMNS, Record, drop, records, set_up
 from projections.building import BuildStopped, create_aside
 from projections.database.shape import ReadDatabase, Row, Session, Snapshot
 from projections.projection import Projection
-from projections.projector import LogReader, Projector
+from projections.projector import Projector
+from projections.stream_reader import LogReader
 from projections.tables import ReadTable, Shape
 
 PAGE = 500

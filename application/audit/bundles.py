@@ -16,18 +16,25 @@ from application.audit.notes import Checkpoint
 from application.audit.ports import Verifier
 from application.audit.verifying import Verified
 from domain.errors import Invalid
+from domain.execution import ExecutionErased
+from domain.message import tag_of
 
 FORMAT = 1
+ERASED = tag_of(ExecutionErased)
 
 
 class BundleHead(msgspec.Struct, frozen=True, kw_only=True):
-    """events: 1..n, all that the stream had. key: the signer's public key, to be compared, not trusted."""
+    """events: 1..n, all that the stream had. key: the signer's public key, to be compared, not trusted.
+
+    opens: the key that its contents are sealed with; "" where they are not, or are erased.
+    """
 
     kasal_bundle: int = FORMAT
     stream: str
     events: int
     checkpoint: str
     key: str
+    opens: bytes = b""
 
 
 class BundledEvent(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,10 +49,11 @@ class BundledEvent(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BundleVerified(Verified, kw_only=True):
-    """stream, checkpoint: what the head says, the checkpoint signed."""
+    """stream, checkpoint: what the head says, the checkpoint signed. is_erased: its contents are gone."""
 
     stream: str
     checkpoint: Checkpoint
+    is_erased: bool = False
 
 
 _encode = msgspec.json.Encoder().encode
@@ -115,4 +123,5 @@ def _check(line: bytes, stream: str, result: BundleVerified) -> None:
     checkpoint = result.checkpoint
     if not is_included(leaf_hash(stored), event.position - 1, checkpoint.size, event.path, checkpoint.root):
         result.found("the event is not the one that was signed", event.position)
+    result.is_erased = result.is_erased or event.tag == ERASED
     return None

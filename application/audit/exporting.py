@@ -10,9 +10,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequen
 from urllib.parse import quote
 
 import msgspec
+from msgspec.structs import replace
 
 from application.audit.merkle import StoredEvent, leaf_hash
 from application.audit.ports import AuditStore
+from application.audit.sealing import Seals, Unsealed
 from application.contents import Contents, named
 from domain.errors import NotFound
 from domain.message import Metadata, Recorded
@@ -46,12 +48,29 @@ class ContentPart(msgspec.Struct, frozen=True, kw_only=True):
     data_base64: bytes
 
 
+class Proof(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Attributes of an exported event beside those of CloudEvents: what an import makes the same leaf of.
+
+    storeddata  the event as it is stored, where that is sealed; `data` is what was recorded
+    sealkey     the key of its execution; absent where that is erased
+    """
+
+    leafhash: str = ""
+    storeddata: bytes = b""
+    sealkey: bytes = b""
+
+
 class Exports:
-    """to_cloudevent: an event as CloudEvent JSON."""
+    """to_cloudevent: an event as CloudEvent JSON. seals: what opens contents, where they are sealed."""
 
     def __init__(
-        self, store: AuditStore, contents: Contents, to_cloudevent: Callable[[Recorded], bytes]
+        self,
+        store: AuditStore,
+        contents: Contents,
+        to_cloudevent: Callable[[Recorded], bytes],
+        seals: Seals | None = None,
     ) -> None:
+        self._seals = seals or Unsealed()
         self._store = store
         self._contents = contents
         self._to_cloudevent = to_cloudevent
@@ -87,13 +106,19 @@ class Exports:
             version = events[-1][1]
 
     async def _lines(self, events: Iterator[StoredEvent]) -> AsyncIterator[bytes]:
-        for event in events:
-            recorded = recorded_of(event)
+        page = [*events]
+        stored = [recorded_of(event) for event in page]
+        opened = await self._seals.opened(stored)
+        for event, sealed, recorded in zip(page, stored, opened, strict=True):
             for digest in named([event_of(recorded)]):
                 async for part in self._parts(recorded, digest):
                     yield part
             cloud_event = self._to_cloudevent(recorded)
-            yield b'%b,"leafhash":"%b"}\n' % (cloud_event[:-1], leaf_hash(event).hex().encode())
+            proof = Proof(leafhash=leaf_hash(event).hex())
+            if sealed.body != recorded.body:
+                secret = await self._seals.secret_of(sealed.stream) or b""
+                proof = replace(proof, storeddata=sealed.body, sealkey=secret)
+            yield b"%b,%b\n" % (cloud_event[:-1], msgspec.json.encode(proof)[1:])
 
     async def _parts(self, recorded: Recorded, digest: str) -> AsyncIterator[bytes]:
         """Of a text that is there; one that was erased is not."""

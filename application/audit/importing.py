@@ -11,11 +11,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import msgspec
 
-from application.audit.exporting import CONTENT_TYPE, ContentPart
+from application.audit.exporting import CONTENT_TYPE, ContentPart, Proof
 from application.audit.merkle import leaf_hash
+from application.audit.sealing import ImportLog, OpenedWith
 from application.audit.tiles import Tree
 from application.contents import Contents, Part, part_fault
-from application.log_port import Append, EventLog, NewEvent
+from application.log_port import Append, NewEvent
 from domain.errors import Invalid, KasalError, Rejected
 from domain.message import Recorded
 
@@ -32,28 +33,31 @@ class Imported(msgspec.Struct, frozen=True):
     root: bytes
 
 
-class _Kind(msgspec.Struct, frozen=True):
-    type: str
-    leafhash: str = ""
+class _Kind(Proof, frozen=True):
+    type: str = ""
 
 
 _kind = msgspec.json.Decoder(_Kind).decode
 _part = msgspec.json.Decoder(ContentPart).decode
 
 
-def check_export(lines: Iterable[bytes], from_cloudevent: FromCloudEvent) -> Imported:
-    """Every line read, positions 1..n, versions 1..n by stream as they come, each hash as it was.
+def check_export(
+    lines: Iterable[bytes], from_cloudevent: FromCloudEvent, opened_with: OpenedWith
+) -> Imported:
+    """Every line read, positions 1..n, versions 1..n by stream as they come, each hash as it was, and what is
+    sealed the same as what is shown.
 
     Raises `Invalid` with the number of the line.
     """
     tree, leaves = Tree(), list[bytes]()
-    for recorded, leafhash, number in events_in(lines, from_cloudevent):
+    for shown, proof, number in events_in(lines, from_cloudevent):
+        recorded = as_stored(shown, proof)
         expected = tree.size + len(leaves) + 1
         if recorded.position != expected:
             message = f"line {number}: expected position {expected}, found {recorded.position}"
             raise Invalid(f"{message}; a log is imported whole, from position 1")
         leaf = leaf_of(recorded)
-        if leaf.hex() != leafhash:
+        if leaf.hex() != proof.leafhash or opened_with(proof.sealkey, recorded) != shown.body:
             raise Invalid(f"line {number}: the event at position {expected} is not the one that was exported")
         leaves.append(leaf)
         if len(leaves) == BATCH:
@@ -63,7 +67,7 @@ def check_export(lines: Iterable[bytes], from_cloudevent: FromCloudEvent) -> Imp
     return Imported(tree.size, tree.root())
 
 
-async def import_events(log: EventLog, lines: Iterable[bytes], from_cloudevent: FromCloudEvent) -> int:
+async def import_events(log: ImportLog, lines: Iterable[bytes], from_cloudevent: FromCloudEvent) -> int:
     """Store what `check_export` has accepted; how many events. Raises `Rejected` for a log that has any."""
     if head := await log.head():
         raise Rejected(
@@ -75,18 +79,21 @@ async def import_events(log: EventLog, lines: Iterable[bytes], from_cloudevent: 
         if isinstance(item, ContentPart):
             await log.put_part(Contents.kept(item.tenantid, item.owner, part_of(item)))
             continue
-        batch.append(item[0])
-        size += len(item[0].body)
+        recorded = as_stored(item[0], item[1])
+        if recorded.version == 1 and item[1].storeddata:
+            await log.put_secret(recorded.stream, item[1].sealkey)
+        batch.append(recorded)
+        size += len(recorded.body)
         if len(batch) == BATCH or size > AT_ONCE_BYTES:
             stored += await store(log, batch)
             batch, size = [], 0
     return stored + await store(log, batch)
 
 
-async def store(log: EventLog, events: Sequence[Recorded]) -> int:
+async def store(log: ImportLog, events: Sequence[Recorded]) -> int:
     """In the order given; the log's queue keeps it."""
     appends = [*appends_of(events)]
-    answers = await asyncio.gather(*(log.append(append) for append in appends))
+    answers = await asyncio.gather(*(log.append_stored(append) for append in appends))
     position = events[0].position - 1 if events else 0
     for append, answer in zip(appends, answers, strict=True):
         position += len(append.events)
@@ -114,6 +121,11 @@ def append_of(events: Sequence[Recorded]) -> Append:
     return Append(stream=events[0].stream, expected_version=events[0].version - 1, events=new)
 
 
+def as_stored(shown: Recorded, proof: Proof) -> Recorded:
+    """The event as the log that it comes from holds it."""
+    return msgspec.structs.replace(shown, body=proof.storeddata) if proof.storeddata else shown
+
+
 def leaf_of(recorded: Recorded) -> bytes:
     """As this release would store it."""
     return leaf_hash(
@@ -128,8 +140,10 @@ def leaf_of(recorded: Recorded) -> bytes:
     )
 
 
-def events_in(lines: Iterable[bytes], from_cloudevent: FromCloudEvent) -> Iterator[tuple[Recorded, str, int]]:
-    """The events, their hashes and the numbers of their lines; contents are checked on the way."""
+def events_in(
+    lines: Iterable[bytes], from_cloudevent: FromCloudEvent
+) -> Iterator[tuple[Recorded, Proof, int]]:
+    """The events, their proofs and the numbers of their lines; contents are checked on the way."""
     for item in items_in(lines, from_cloudevent):
         if not isinstance(item, ContentPart):
             yield item
@@ -137,7 +151,7 @@ def events_in(lines: Iterable[bytes], from_cloudevent: FromCloudEvent) -> Iterat
 
 def items_in(
     lines: Iterable[bytes], from_cloudevent: FromCloudEvent
-) -> Iterator[ContentPart | tuple[Recorded, str, int]]:
+) -> Iterator[ContentPart | tuple[Recorded, Proof, int]]:
     for number, line in enumerate(lines, 1):
         try:
             kind = _kind(line)
@@ -150,7 +164,7 @@ def items_in(
             recorded = from_cloudevent(line)
         except ValueError as error:
             raise Invalid(f"line {number}: expected an exported event: {error}") from None
-        yield recorded, kind.leafhash, number
+        yield recorded, kind, number
 
 
 def part_of(part: ContentPart) -> Part:

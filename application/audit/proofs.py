@@ -14,6 +14,7 @@ from application.audit.bundles import BundleHead, line_of
 from application.audit.merkle import Range, StoredEvent, consistency_path, inclusion_path
 from application.audit.notes import Checkpoint
 from application.audit.ports import AuditStore
+from application.audit.sealing import Seals, Unsealed
 from application.audit.tiles import DamagedTree, places_for, roots_of
 from domain.errors import Fault, Invalid, NotCaughtUp, NotFound, Unavailable
 from domain.message import Metadata
@@ -53,11 +54,12 @@ class Consistency(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Audit:
-    """public: the verifier key, None in a process that does not know it."""
+    """public: the verifier key, None in a process that does not know it. seals: what opens contents."""
 
-    def __init__(self, store: AuditStore, public: str | None) -> None:
+    def __init__(self, store: AuditStore, public: str | None, seals: Seals | None = None) -> None:
         self.store = store
         self.public = public
+        self.seals = seals or Unsealed()
 
     async def checkpoints(self, before: int | None, limit: int) -> Sequence[Checkpoint]:
         """The largest size first; below `before`, where it is given."""
@@ -112,7 +114,13 @@ class Audit:
         if position > checkpoint.size:
             message = f"the newest checkpoint, of size {checkpoint.size}, is from before position {position}"
             raise NotCaughtUp(message, retry_after_s=RETRY_S)
-        head = BundleHead(stream=stream, events=version, checkpoint=checkpoint.note, key=self.public or "")
+        head = BundleHead(
+            stream=stream,
+            events=version,
+            checkpoint=checkpoint.note,
+            key=self.public or "",
+            opens=await self.seals.secret_of(stream) or b"",
+        )
         return self._lines(head, checkpoint.size)
 
     async def _lines(self, head: BundleHead, size: int) -> AsyncIterator[bytes]:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from hashlib import sha256
 
 from application.audit.ports import AuditStore, TextPart
+from application.audit.sealing import Seals
 
 PAGE = 16
 
@@ -37,12 +38,12 @@ class Text:
         return f"a text of {self.first.owner} is not what its digest says: {self.first.digest}"
 
 
-async def verify_texts(store: AuditStore, found: Callable[[str], None]) -> int:
+async def verify_texts(store: AuditStore, seals: Seals, found: Callable[[str], None]) -> int:
     """Tell of every text that is another than its digest says; how many were looked at."""
     text: Text | None = None
     count, place = 0, ("", "", -1)
     while page := await store.texts(place, PAGE):
-        for part in page:
+        for part in await seals.opened_texts(page):
             if text is None or not text.has(part):
                 tell(text, found)
                 text, count = Text(part), count + 1

@@ -17,6 +17,7 @@ from application.audit.due import Due
 from application.audit.merkle import HASH_SIZE, StoredEvent, leaf_hash
 from application.audit.notes import Checkpoint
 from application.audit.ports import AuditStore, Verifier
+from application.audit.sealing import Seals, Unsealed
 from application.audit.texts import verify_texts
 from application.audit.tiles import WIDTH, Place, Tiles, Tree
 
@@ -86,14 +87,16 @@ async def verify_log(
     *,
     witnessed: Sequence[Checkpoint] = (),
     progress: Callable[[int, int], None] = lambda done, total: None,
+    seals: Seals | None = None,
 ) -> Verified:
     """Walk the whole log, then the large texts beside it.
 
     witnessed  checkpoints that were kept elsewhere, which it must agree with too
+    seals      what opens the texts, where they are sealed
     """
     walk = Walk(store, verifier, witnessed)
     await walk.run(progress)
-    walk.result.texts = await verify_texts(store, walk.result.found)
+    walk.result.texts = await verify_texts(store, seals or Unsealed(), walk.result.found)
     return walk.result
 
 

@@ -43,6 +43,7 @@ from domain.execution.commands import (
     CancelExecution,
     DecideApproval,
     EndWait,
+    EraseExecution,
     ExecutionCommands,
     PauseExecution,
     RaiseBudget,
@@ -64,6 +65,7 @@ from domain.execution.events import (
     Drained,
     ExecutionCancelled,
     ExecutionCompleted,
+    ExecutionErased,
     ExecutionEvents,
     ExecutionFailed,
     ExecutionPaused,
@@ -118,6 +120,7 @@ EXECUTION = Aggregate(
         ReviewTask,
         ArchiveExecution,
         ReportChild,
+        EraseExecution,
     ),
     events=(
         ExecutionRequested,
@@ -163,6 +166,7 @@ EXECUTION = Aggregate(
         CallSettled,
         TaskReviewed,
         ExecutionArchived,
+        ExecutionErased,
     ),
 )
 
@@ -188,6 +192,7 @@ __all__ = [
     "Drained",
     "Edit",
     "EndWait",
+    "EraseExecution",
     "Estimate",
     "Execution",
     "ExecutionAdmitted",
@@ -195,6 +200,7 @@ __all__ = [
     "ExecutionCancelled",
     "ExecutionCommands",
     "ExecutionCompleted",
+    "ExecutionErased",
     "ExecutionEvents",
     "ExecutionFailed",
     "ExecutionHeld",

@@ -124,6 +124,13 @@ class RetryExecution(ExecutionCommand, frozen=True, tag="RetryExecution"):
     run: int | None = None
 
 
+class EraseExecution(ExecutionCommand, frozen=True, tag="EraseExecution"):
+    """From a person or a system: the contents of an execution that has ended are destroyed; see
+    `ExecutionErased`."""
+
+    reason: Annotated[str, msgspec.Meta(max_length=2_000)] = ""
+
+
 class TimeOutExecution(ExecutionCommand, frozen=True, tag="TimeOutExecution"):
     """From a timer. spent_s: how long the execution was pending or running, as its events say."""
 
@@ -232,4 +239,5 @@ ExecutionCommands: TypeAlias = (
     | ReviewTask
     | ArchiveExecution
     | ReportChild
+    | EraseExecution
 )

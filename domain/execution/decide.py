@@ -10,6 +10,7 @@ from domain.execution.commands import (
     CancelExecution,
     DecideApproval,
     EndWait,
+    EraseExecution,
     ExecutionCommands,
     PauseExecution,
     RaiseBudget,
@@ -31,6 +32,7 @@ from domain.execution.rules.approving import decide_approval
 from domain.execution.rules.archiving import archive, check_not_archived
 from domain.execution.rules.claiming import reschedule_step, start_step
 from domain.execution.rules.ending import cancel, time_out
+from domain.execution.rules.erasing import ALLOWED, decided_when_erased, erase
 from domain.execution.rules.joining import report_child, with_children_told
 from domain.execution.rules.pausing import pause, resume
 from domain.execution.rules.placing import admit, placed
@@ -51,6 +53,8 @@ def decide(state: Execution, command: ExecutionCommands) -> tuple[ExecutionEvent
 
 
 def decided(state: Execution, command: ExecutionCommands) -> tuple[ExecutionEvents, ...]:
+    if state.is_erased and not isinstance(command, ALLOWED):
+        return decided_when_erased(command)
     match command:
         case RequestExecution():
             return request(state, command)
@@ -88,5 +92,7 @@ def decided(state: Execution, command: ExecutionCommands) -> tuple[ExecutionEven
             return archive(state, command)
         case ReportChild():
             return report_child(state, command)
+        case EraseExecution():
+            return erase(state, command)
         case _:
             assert_never(command)

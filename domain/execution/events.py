@@ -214,6 +214,16 @@ class ExecutionTimedOut(Event, frozen=True, tag="execution.timed_out"):
 ExecutionEnd: TypeAlias = ExecutionCompleted | ExecutionFailed | ExecutionCancelled | ExecutionTimedOut
 """How an execution can end."""
 
+
+class ExecutionErased(Event, frozen=True, tag="execution.erased"):
+    """Its contents are gone: with this event the key was destroyed that they were sealed with.
+
+    reason  in the words of whoever erased it; it is no content, and stays
+    """
+
+    reason: str = ""
+
+
 Progress: TypeAlias = (
     TaskStarted
     | TaskCompleted
@@ -277,4 +287,5 @@ ExecutionEvents: TypeAlias = (
     | CallSettled
     | TaskReviewed
     | ExecutionArchived
+    | ExecutionErased
 )

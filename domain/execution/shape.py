@@ -163,6 +163,7 @@ class Execution(msgspec.Struct, frozen=True):
     maps       by step, those that have begun, with what their items gave that are no steps any more
     children   by their ids within the execution, in the order in which they were wanted
     is_held    it waits for a slot of its concurrency key, and nothing of it begins
+    is_erased  its contents are gone; nothing can be done to it any more
     raised     the budget, in place of the document's; raised_per_day: that of the day
     archived   it has left the read tables, and nothing happens to it any more
     retries    how often it was retried
@@ -180,6 +181,7 @@ class Execution(msgspec.Struct, frozen=True):
     maps: dict[str, MapState] = {}
     children: dict[str, ChildState] = {}
     is_held: bool = False
+    is_erased: bool = False
     account: Account = Account()
     raised: Budget | None = None
     raised_per_day: Budget | None = None

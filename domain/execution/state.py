@@ -23,6 +23,7 @@ from domain.execution.events import (
     BudgetRaised,
     ExecutionCancelled,
     ExecutionCompleted,
+    ExecutionErased,
     ExecutionEvents,
     ExecutionFailed,
     ExecutionPaused,
@@ -43,6 +44,7 @@ from domain.execution.events import (
     TaskStarted,
 )
 from domain.execution.flowing import FlowEvents, flowed, item_begun, item_done, map_of
+from domain.execution.sealing import skeleton
 from domain.execution.shape import ApprovalState, Execution, Lease, Status, StepState, StepStatus
 from domain.message import Event
 
@@ -99,8 +101,20 @@ def evolve(state: Execution, event: ExecutionEvents) -> Execution:
             return answered(state, event)
         case ExecutionArchived():
             return replace(state, archived=event)
+        case ExecutionErased():
+            return erased(state)
         case _:
             assert_never(event)
+
+
+def erased(state: Execution) -> Execution:
+    """What happened, without what was said."""
+    request = state.request and replace(
+        state.request, name="", inputs={}, definition=skeleton(state.request.definition)
+    )
+    return Execution(
+        state.status, request, state.steps, is_erased=True, account=state.account, archived=state.archived
+    )
 
 
 def answered(state: Execution, event: CallSettled | TaskReviewed) -> Execution:

@@ -40,7 +40,7 @@ def check(append: Append) -> int:
     size = 0
     for event in append.events:
         _check_name("tag", event.tag)
-        if len(event.body) > MAX_EVENT_BYTES:
+        if len(event.body) > MAX_EVENT_BYTES and not append.is_sealed:
             raise TooLarge(f"{event.tag} has {len(event.body)} bytes, an event may have {MAX_EVENT_BYTES}")
         size += len(event.body)
     return size + sum([len(part.body) for part in append.contents])

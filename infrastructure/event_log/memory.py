@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from application.contents import Holding, StoredPart
+from application.log_port import StoredKey
 from application.ports import Append, Appended, CommandRecord
 from domain.errors import LogUnavailable
 from domain.message import Recorded
@@ -22,6 +23,7 @@ class MemoryEventLog:
         self._decider = Decider(versions={}, head=0, records={})
         self._watch = HeadWatch(self.head, poll_every_s=1)
         self._contents: dict[tuple[str, str, int], StoredPart] = {}
+        self._keys: dict[str, StoredKey] = {}
         self._closed = False
 
     async def append(self, append: Append) -> Appended:
@@ -34,6 +36,10 @@ class MemoryEventLog:
         for part in append.contents:
             self._keep(part)
         self._store(append)
+        if append.key is not None:
+            self._keys[append.stream] = append.key
+        if append.erases:
+            self._erase(append.stream)
         self._watch.saw(outcome.position)
         return outcome
 
@@ -49,6 +55,11 @@ class MemoryEventLog:
             )
             self._events.append(recorded)
             self._streams[append.stream].append(recorded)
+
+    def _erase(self, stream: str) -> None:
+        if stream in self._keys:
+            self._keys[stream] = StoredKey(stream, self._keys[stream].wrapping, b"")
+        self._contents = {place: part for place, part in self._contents.items() if part.owner != stream}
 
     def _keep(self, part: StoredPart) -> None:
         self._contents.setdefault((part.digest, part.owner, part.number), part)
@@ -80,6 +91,19 @@ class MemoryEventLog:
 
     async def command_record(self, key: str) -> CommandRecord | None:
         return self._decider.records.get(key)
+
+    async def keys(self, streams: Sequence[str]) -> Sequence[StoredKey]:
+        return [self._keys[stream] for stream in streams if stream in self._keys]
+
+    async def keys_after(self, stream: str, limit: int) -> Sequence[StoredKey]:
+        return [self._keys[name] for name in sorted(self._keys) if name > stream][:limit]
+
+    async def put_key(self, key: StoredKey) -> None:
+        self._keys.setdefault(key.stream, key)
+
+    async def rewrap(self, before: StoredKey, now: StoredKey) -> None:
+        if self._keys.get(before.stream) == before:
+            self._keys[before.stream] = now
 
     async def wait_beyond(self, position: int, timeout_s: float) -> None:
         await self._watch.wait_beyond(position, timeout_s)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from application.audit.ports import AuditStore
-from application.ports import EventLog
+from application.log_port import SealableLog
 from domain.errors import Invalid, LogUnavailable
 from infrastructure.event_log.audit_postgres import PostgresAuditStore
 from infrastructure.event_log.audit_sqlite import SqliteAuditStore
@@ -15,7 +15,7 @@ from infrastructure.event_log.urls import is_memory, is_postgres, is_sqlite, sql
 QUEUE_LIMIT = 4096
 
 
-async def open_event_log(url: str, *, queue_limit: int = QUEUE_LIMIT) -> EventLog:
+async def open_event_log(url: str, *, queue_limit: int = QUEUE_LIMIT) -> SealableLog:
     """The log at `sqlite:///path`, `postgresql://…` or `memory:`, whose tables `schema.migrate` has made.
 
     queue_limit   commands that may wait for the database before `append` raises `LogFull`
@@ -40,7 +40,7 @@ def open_audit_store(url: str) -> AuditStore:
     raise Invalid("a log that is audited is at sqlite:///path or postgresql://…")
 
 
-async def _readable(log: EventLog) -> EventLog:
+async def _readable(log: SealableLog) -> SealableLog:
     try:
         await log.head()
     except LogUnavailable as error:

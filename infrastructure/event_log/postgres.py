@@ -14,6 +14,7 @@ from typing import cast
 import psycopg
 
 from application.contents import Holding, StoredPart
+from application.log_port import StoredKey
 from application.ports import Append, Appended, CommandRecord
 from domain.errors import LogUnavailable
 from domain.message import Recorded
@@ -23,16 +24,19 @@ from infrastructure.event_log.head_watch import HeadWatch
 from infrastructure.event_log.postgres_arrays import Texts
 from infrastructure.event_log.postgres_batch import part_columns
 from infrastructure.event_log.postgres_connections import CONNECT_TIMEOUT_S, Readers
+from infrastructure.event_log.postgres_statement import NEW_PARTS
 from infrastructure.event_log.postgres_wire import Wire
-from infrastructure.event_log.postgres_writer import NEW_PARTS, RECORDS_OF, PostgresWriter
+from infrastructure.event_log.postgres_writer import RECORDS_OF, PostgresWriter
 from infrastructure.event_log.rows import (
     BY_OWNER,
     EVENTS,
     HOLDINGS,
+    KEYS,
     PART_BODY,
     command_record,
     holding,
     recorded,
+    stored_key,
 )
 from infrastructure.event_log.tail import Tail
 
@@ -44,6 +48,12 @@ READ_ALL = EVENTS + " WHERE notification_id > %s ORDER BY notification_id LIMIT 
 READ_HEAD = "SELECT position FROM kasal_head"
 NEW_PART = NEW_PARTS + " RETURNING number"
 READ_HOLDINGS = HOLDINGS + "tenant = %s AND digest = ANY (%b)" + BY_OWNER
+READ_KEYS = KEYS + "stream = ANY (%b)"
+KEYS_AFTER = KEYS + "stream > %s ORDER BY stream LIMIT %s"
+PUT_KEY = "INSERT INTO kasal_keys VALUES (%s, %s, %s) ON CONFLICT DO NOTHING RETURNING stream"
+REWRAP = (
+    "UPDATE kasal_keys SET wrapping = %s, wrapped = %s WHERE stream = %s AND wrapped = %s RETURNING stream"
+)
 READ_PART = PART_BODY + "digest = %s AND owner = %s AND number = %s"
 
 
@@ -91,6 +101,19 @@ class PostgresEventLog:
     async def read_part(self, owner: str, digest: str, number: int) -> bytes | None:
         rows = await self._readers.fetch(READ_PART, (digest, owner, number))
         return cast("bytes", rows[0][0]) if rows else None
+
+    async def keys(self, streams: Sequence[str]) -> Sequence[StoredKey]:
+        wanted = Texts([stream.encode() for stream in streams])
+        return [stored_key(row) for row in await self._readers.fetch(READ_KEYS, (wanted,))]
+
+    async def keys_after(self, stream: str, limit: int) -> Sequence[StoredKey]:
+        return [stored_key(row) for row in await self._readers.fetch(KEYS_AFTER, (stream, limit))]
+
+    async def put_key(self, key: StoredKey) -> None:
+        await self._readers.fetch(PUT_KEY, (key.stream, key.wrapping, key.wrapped))
+
+    async def rewrap(self, before: StoredKey, now: StoredKey) -> None:
+        await self._readers.fetch(REWRAP, (now.wrapping, now.wrapped, before.stream, before.wrapped))
 
     async def wait_beyond(self, position: int, timeout_s: float) -> None:
         await self._watch.wait_beyond(position, timeout_s)

@@ -17,21 +17,13 @@ from domain.errors import Invalid
 from infrastructure.event_log.appender import FlushFailed, FlushRefused
 from infrastructure.event_log.deciding import Outcome, conflict
 from infrastructure.event_log.postgres_arrays import Ints, PgArray, Texts
-from infrastructure.event_log.postgres_batch import Columns, part_columns
+from infrastructure.event_log.postgres_batch import Columns
 from infrastructure.event_log.postgres_connections import is_gone
+from infrastructure.event_log.postgres_statement import with_rows_beside
 from infrastructure.event_log.postgres_wire import Wire
-from infrastructure.event_log.rows import CONTENT_COLUMNS, RECORDS, command_id, command_record
+from infrastructure.event_log.rows import RECORDS, command_id, command_record
 
 FLUSH_TIMEOUT_S = 5
-
-APPEND = "SELECT * FROM kasal_append(%b,%b,%b,%b,%b,%b,%b,%b,%b,%b,%b,%b,%b,%b,%b,%b,%b,%b,%b)"
-
-NEW_PARTS = (
-    f"INSERT INTO kasal_contents ({CONTENT_COLUMNS}) SELECT * FROM unnest"  # noqa: S608 -- constants only
-    "(%b::text[], %b::text[], %b::text[], %b::bigint[], %b::bigint[], %b::bytea[]) ON CONFLICT DO NOTHING"
-)
-APPEND_WITH_PARTS = f"WITH kept AS ({NEW_PARTS}) {APPEND}"
-"""One statement, so that contents and the events that name them are committed together."""
 
 LANDED = """
     SELECT a.place, e.notification_id, e.metadata
@@ -59,9 +51,8 @@ class PostgresWriter:
 
     async def flush(self, batch: Sequence[Append]) -> Sequence[Outcome]:
         columns = Columns(batch)
-        parts = [part for append in batch for part in append.contents]
-        query, arrays = (APPEND_WITH_PARTS, part_columns(parts)) if parts else (APPEND, ())
-        *judged, head = (await self._execute(query, (*arrays, *columns.parameters())))[0]
+        query, before, behind = with_rows_beside(batch)
+        *judged, head = (await self._execute(query, (*before, *columns.parameters(), *behind)))[0]
         if head is not None:
             return all_appended(batch, cast("int", head))
         outcomes, versions, positions = cast("tuple[list[int], list[int], list[int]]", judged)

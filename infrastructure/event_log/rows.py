@@ -11,6 +11,7 @@ from typing import TypeAlias, cast
 import msgspec
 
 from application.contents import Holding
+from application.log_port import StoredKey
 from application.ports import CommandRecord
 from domain.message import Metadata, Recorded
 
@@ -26,6 +27,8 @@ CONTENT_COLUMNS = "tenant, owner, digest, number, total_bytes, body"
 HOLDINGS = "SELECT digest, owner, max(total_bytes), count(*) FROM kasal_contents WHERE "
 BY_OWNER = " GROUP BY digest, owner ORDER BY digest, owner"
 PART_BODY = "SELECT body FROM kasal_contents WHERE "
+KEYS = "SELECT stream, wrapping, wrapped FROM kasal_keys WHERE "
+"""The columns in the order of `StoredKey`."""
 
 EventRow: TypeAlias = tuple[int, str, int, str, bytes, str]
 RecordRow: TypeAlias = tuple[str, str, str, bytes, int, int]
@@ -63,6 +66,12 @@ def command_record(row: Sequence[object]) -> CommandRecord:
 def holding(row: Sequence[object]) -> Holding:
     """What a row of `HOLDINGS` says."""
     return Holding(*cast("tuple[str, str, int, int]", tuple(row)))
+
+
+def stored_key(row: Sequence[object]) -> StoredKey:
+    """What a row of `KEYS` says."""
+    stream, wrapping, wrapped = cast("tuple[str, str, bytes]", row)
+    return StoredKey(stream, wrapping, bytes(wrapped))
 
 
 def command_id(metadata: str) -> str:

@@ -13,13 +13,23 @@ from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from application.contents import Holding, StoredPart
+from application.log_port import StoredKey
 from application.ports import Append, Appended, CommandRecord
 from domain.errors import LogUnavailable
 from domain.message import Recorded
 from infrastructure.event_log.appender import Appender
 from infrastructure.event_log.deciding import MAX_VERSION, is_storable
 from infrastructure.event_log.head_watch import HeadWatch
-from infrastructure.event_log.rows import BY_OWNER, EVENTS, HOLDINGS, PART_BODY, holding, recorded
+from infrastructure.event_log.rows import (
+    BY_OWNER,
+    EVENTS,
+    HOLDINGS,
+    KEYS,
+    PART_BODY,
+    holding,
+    recorded,
+    stored_key,
+)
 from infrastructure.event_log.sqlite_connections import SqliteThreads
 from infrastructure.event_log.sqlite_writer import SqliteWriter, command_records
 from infrastructure.event_log.tail import Tail
@@ -34,7 +44,12 @@ READ_ALL = EVENTS + " WHERE notification_id > ? ORDER BY notification_id LIMIT ?
 READ_HEAD = "SELECT position FROM kasal_head"
 ASKED = "tenant = ? AND digest IN (SELECT value FROM json_each(?))"
 READ_HOLDINGS = HOLDINGS + ASKED + BY_OWNER
+READ_KEYS = KEYS + "stream IN (SELECT value FROM json_each(?))"  # noqa: S608 - constants only
+KEYS_AFTER = KEYS + "stream > ? ORDER BY stream LIMIT ?"
 READ_PART = PART_BODY + "digest = ? AND owner = ? AND number = ?"
+
+PUT_KEY = "INSERT OR IGNORE INTO kasal_keys (stream, wrapping, wrapped) VALUES (?, ?, ?)"
+REWRAP = "UPDATE kasal_keys SET wrapping = ?, wrapped = ? WHERE stream = ? AND wrapped = ?"
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -77,6 +92,12 @@ class SqliteEventLog:
         except sqlite3.Error as error:
             raise LogUnavailable(f"a content can not be stored: {error}") from error
 
+    async def _change(self, statement: str, parameters: tuple[object, ...]) -> None:
+        try:
+            await self._writer.execute(statement, parameters)
+        except sqlite3.Error as error:
+            raise LogUnavailable(f"a key can not be stored: {error}") from error
+
     async def holdings(self, tenant: str, digests: Sequence[str]) -> Sequence[Holding]:
         rows = await self._read(_rows, READ_HOLDINGS, (tenant, json.dumps(list(digests))))
         return [holding(row) for row in rows]
@@ -84,6 +105,18 @@ class SqliteEventLog:
     async def read_part(self, owner: str, digest: str, number: int) -> bytes | None:
         rows = await self._read(_rows, READ_PART, (digest, owner, number))
         return bytes(rows[0][0]) if rows else None
+
+    async def keys(self, streams: Sequence[str]) -> Sequence[StoredKey]:
+        return [stored_key(row) for row in await self._read(_rows, READ_KEYS, (json.dumps(list(streams)),))]
+
+    async def keys_after(self, stream: str, limit: int) -> Sequence[StoredKey]:
+        return [stored_key(row) for row in await self._read(_rows, KEYS_AFTER, (stream, limit))]
+
+    async def put_key(self, key: StoredKey) -> None:
+        await self._change(PUT_KEY, (key.stream, key.wrapping, key.wrapped))
+
+    async def rewrap(self, before: StoredKey, now: StoredKey) -> None:
+        await self._change(REWRAP, (now.wrapping, now.wrapped, before.stream, before.wrapped))
 
     async def wait_beyond(self, position: int, timeout_s: float) -> None:
         await self._watch.wait_beyond(position, timeout_s)

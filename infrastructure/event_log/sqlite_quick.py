@@ -19,7 +19,7 @@ from infrastructure.event_log.rows import CONTENT_COLUMNS, encode_metadata
 MAX_ROWS = 512
 """Seven values each; SQLite takes at least 32,766 in a statement."""
 
-HEAD, GUARD, EVENT, RECORD, CONTENT = range(5)
+HEAD, GUARD, EVENT, RECORD, CONTENT, KEY = range(6)
 
 Row: TypeAlias = tuple[int | None, int | None, str | None, int | None, str | None, bytes | None, str | None]
 
@@ -48,6 +48,9 @@ CREATE TEMP TRIGGER kasal_flush_content INSTEAD OF INSERT ON kasal_flush WHEN NE
     INSERT OR IGNORE INTO kasal_contents ({CONTENT_COLUMNS})
     VALUES (NEW.metadata, NEW.stream, NEW.topic, NEW.position, NEW.version, NEW.state);
 END;
+CREATE TEMP TRIGGER kasal_flush_key INSTEAD OF INSERT ON kasal_flush WHEN NEW.kind = {KEY} BEGIN
+    INSERT INTO kasal_keys (stream, wrapping, wrapped) VALUES (NEW.stream, NEW.topic, NEW.state);
+END;
 """  # noqa: S608 - constants only
 """A record's key, request hash, command id and response stand where an event has its stream, topic, metadata
 and state; a content's owner, digest, tenant, part's number, whole size and body where an event has its
@@ -63,6 +66,8 @@ class QuickFlush:
 
     def __init__(self, batch: Sequence[Append], head: int) -> None:
         """head: where the log was when this process last saw it. Raises `Unsuited`."""
+        if any(append.erases for append in batch):
+            raise Unsuited
         self.outcomes = positions_of(batch, head)
         rows = list(_rows(batch, self.outcomes, head))
         if len(rows) > MAX_ROWS:
@@ -103,6 +108,8 @@ def _rows(batch: Sequence[Append], outcomes: Sequence[Appended], head: int) -> I
             position += 1
             metadata = encode_metadata(event.metadata).decode()
             yield (EVENT, position, append.stream, version, event.tag, event.body, metadata)
+        if (key := append.key) is not None:
+            yield (KEY, None, key.stream, None, key.wrapping, key.wrapped, None)
         for part in append.contents:
             yield (CONTENT, part.number, part.owner, part.total_bytes, part.digest, part.body, part.tenant)
         if (record := append.record) is not None:

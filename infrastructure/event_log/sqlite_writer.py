@@ -8,6 +8,7 @@ step.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
@@ -28,7 +29,7 @@ from infrastructure.event_log.rows import (
     command_record,
     encode_metadata,
 )
-from infrastructure.event_log.sqlite_connections import SqliteThreads
+from infrastructure.event_log.sqlite_connections import BUSY_TIMEOUT_S, SqliteThreads
 from infrastructure.event_log.sqlite_inline import InlineFlush
 from infrastructure.event_log.sqlite_quick import PREPARE, QuickFlush, Unsuited
 
@@ -60,6 +61,14 @@ NEW_RECORD = """
 
 NEW_PART = f"INSERT OR IGNORE INTO kasal_contents ({CONTENT_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)"  # noqa: S608
 
+NEW_KEY = "INSERT INTO kasal_keys (stream, wrapping, wrapped) VALUES (?, ?, ?)"
+OVERWRITE_KEY = "UPDATE kasal_keys SET wrapped = zeroblob(length(wrapped)) WHERE stream = ?"
+DROP_KEY = "UPDATE kasal_keys SET wrapped = x'' WHERE stream = ?"
+DROP_CONTENTS = "DELETE FROM kasal_contents WHERE owner = ?"
+
+FORGET_TRIES = 10
+FORGET_PAUSE_S = 0.02
+
 POISONOUS = (
     sqlite3.IntegrityError,
     sqlite3.DataError,
@@ -89,6 +98,8 @@ class SqliteWriter:
             raise FlushRefused(Invalid(f"the event log refused the command: {error}")) from error
         except sqlite3.Error as error:
             raise FlushFailed(error, may_stand=False) from error
+        if any(append.erases for append in batch):
+            await self._forget_old_pages()
         accepted = [outcome.position for outcome in outcomes if isinstance(outcome, Appended)]
         self._head = accepted[-1] if accepted else None
         return outcomes
@@ -116,6 +127,17 @@ class SqliteWriter:
         """Between two batches. Raises `sqlite3.Error`."""
         await self._thread.run(store_parts, [part])
 
+    async def _forget_old_pages(self) -> None:
+        """After an erasure. Where readers stay in the way, the next does it, or who closes the file last."""
+        for _ in range(FORGET_TRIES):
+            if await self._thread.run(forget_old_pages):
+                return
+            await asyncio.sleep(FORGET_PAUSE_S)
+
+    async def execute(self, statement: str, parameters: tuple[object, ...]) -> None:
+        """Between two batches, committed on its own. Raises `sqlite3.Error`."""
+        await self._thread.run(lambda connection: connection.execute(statement, parameters))
+
     async def close(self) -> None:
         self._inline.close()
         await self._thread.close()
@@ -135,6 +157,16 @@ def flush(connection: sqlite3.Connection, batch: Sequence[Append]) -> Sequence[O
         connection.rollback()
         raise FlushFailed(error, may_stand=True) from error
     return outcomes
+
+
+def forget_old_pages(connection: sqlite3.Connection) -> bool:
+    """Empty the write-ahead file, which may hold pages as they were. Whether no reader was in the way."""
+    connection.execute("PRAGMA busy_timeout = 0")
+    try:
+        (is_busy, *_) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    finally:
+        connection.execute(f"PRAGMA busy_timeout = {round(BUSY_TIMEOUT_S * 1000)}")
+    return not is_busy
 
 
 def landed(connection: sqlite3.Connection, appends: Sequence[Append]) -> Sequence[Appended | None]:
@@ -172,6 +204,7 @@ def _decide_and_store(connection: sqlite3.Connection, batch: Sequence[Append]) -
     if accepted:
         store(connection, [row for append in accepted for row in _rows(append)])
         store_parts(connection, [part for append in accepted for part in append.contents])
+        store_keys(connection, accepted)
         new = [decider.records[append.record.key] for append in accepted if append.record is not None]
         connection.executemany(NEW_RECORD, [msgspec.structs.astuple(record) for record in new])
     return outcomes
@@ -181,6 +214,17 @@ def store_parts(connection: sqlite3.Connection, parts: Sequence[StoredPart]) -> 
     """Each part that is not there yet; within a transaction, or each in its own."""
     if parts:
         connection.executemany(NEW_PART, [msgspec.structs.astuple(part) for part in parts])
+
+
+def store_keys(connection: sqlite3.Connection, accepted: Sequence[Append]) -> None:
+    """Of streams that begin; those of streams that are erased are destroyed."""
+    keys = [msgspec.structs.astuple(append.key) for append in accepted if append.key is not None]
+    if keys:
+        connection.executemany(NEW_KEY, keys)
+    for append in accepted:
+        if append.erases:
+            for statement in (OVERWRITE_KEY, DROP_KEY, DROP_CONTENTS):
+                connection.execute(statement, (append.stream,))
 
 
 def _standing(connection: sqlite3.Connection, streams: list[str]) -> tuple[dict[str, int], int]:

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 
 from application.ports import EventFeed
 from domain.errors import Unavailable
 from domain.message import Recorded
 from infrastructure.nats.connection import Connection
+from infrastructure.nats.signals import listening
 
 
 class LateFeed:
@@ -46,3 +48,14 @@ class LateFeed:
         if self._feed is None:
             self._feed = self._make(self._connecting.result())
         return self._feed
+
+
+@asynccontextmanager
+async def listening_once_there(
+    connecting: asyncio.Future[Connection], subject: str
+) -> AsyncIterator[AsyncIterator[bytes]]:
+    """As `signals.listening`. Raises `Unavailable` while NATS was not reached yet."""
+    if not connecting.done():
+        raise Unavailable("NATS was not reached yet")
+    async with listening(connecting.result(), subject) as pieces:
+        yield pieces

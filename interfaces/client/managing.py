@@ -34,6 +34,10 @@ class Managing(ABC, Generic[Done, Found, Items]):
         """Go on where it failed or timed out."""
         return self._sent(calls.on_execution(execution_id, "retry", None, wait_s))
 
+    def erase(self, execution_id: str, reason: str = "", *, wait_s: int | None = None) -> Done:
+        """Destroy what an execution that has ended said, for good; that it happened stays, with proofs."""
+        return self._sent(calls.on_execution(execution_id, "erase", given(reason=reason or None), wait_s))
+
     def raise_budget(
         self, execution_id: str, limits: Json | None = None, *, wait_s: int | None = None
     ) -> Done:

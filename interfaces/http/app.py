@@ -63,6 +63,7 @@ ROUTES = (
     life.resume,
     life.retry,
     life.archive,
+    life.erase,
     answering.settle,
     answering.review,
     forks.fork,

@@ -1,4 +1,4 @@
-"""What can be done to an execution: cancel, pause, resume, retry; archive, when it has ended.
+"""What can be done to an execution: cancel, pause, resume, retry; archive and erase, when it has ended.
 
 Its one rule: each route is one command; saying it twice changes nothing more.
 """
@@ -15,6 +15,7 @@ from domain.execution import (
     ArchivedFile,
     ArchiveExecution,
     CancelExecution,
+    EraseExecution,
     Execution,
     PauseExecution,
     ResumeExecution,
@@ -71,7 +72,12 @@ def act(id: str, summary: str, **rest: Any) -> dict[str, Any]:
 
 async def acted(
     request: ApiRequest,
-    wish: CancelExecution | PauseExecution | ResumeExecution | RetryExecution | ArchiveExecution,
+    wish: CancelExecution
+    | PauseExecution
+    | ResumeExecution
+    | RetryExecution
+    | ArchiveExecution
+    | EraseExecution,
     wanted: Reason | Nothing | Archived,
     then: Status | None,
 ) -> Answer:
@@ -163,4 +169,24 @@ async def archive(request: ApiRequest, execution_id: FromPath[str]) -> Answer:
     wish = ArchiveExecution(
         execution_id=checked_id("execution", execution_id), place=wanted.place, files=wanted.files
     )
+    return await acted(request, wish, wanted, None)
+
+
+@post(
+    "/v1/executions/{execution_id:str}/erase",
+    opt=act(
+        "erase_execution",
+        "Destroy what an execution said, and keep that it happened",
+        body=Reason,
+        examples={"reason": {"reason": "Request 4711 of the data subject"}},
+    ),
+)
+async def erase(request: ApiRequest, execution_id: FromPath[str]) -> Answer:
+    """For one that has ended; any other refuses (409), as does one that was recorded before contents were
+    encrypted. The key of its contents is destroyed: inputs, prompts, outputs, arguments, results and comments
+    are gone from the log, the read models, streams and exports, for good. That it ran, when, in which steps
+    and at what cost stays, and every proof holds. `reason` stays, too. Nothing can be done to it afterwards.
+    """
+    wanted = await read_json(request, Reason, is_optional=True)
+    wish = EraseExecution(execution_id=checked_id("execution", execution_id), reason=wanted.reason)
     return await acted(request, wish, wanted, None)

@@ -57,4 +57,4 @@ class Parts:
 
     @property
     def exports(self) -> Exports:
-        return Exports(self.audit.store, self.contents, self.to_cloudevent)
+        return Exports(self.audit.store, self.contents, self.to_cloudevent, self.audit.seals)

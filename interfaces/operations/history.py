@@ -12,7 +12,7 @@ import click
 from application.audit.importing import Imported, check_export, import_events
 from domain.errors import Rejected
 from infrastructure.settings import Settings, load_settings
-from infrastructure.wiring import Installation, from_cloudevent
+from infrastructure.wiring import Installation, from_cloudevent, opened_with
 from interfaces.operations.demo import running_url
 from interfaces.operations.talking import api, lines
 from interfaces.operations.whole_files import whole_file
@@ -50,7 +50,7 @@ def import_file(file: Path) -> None:
     if url := running_url(settings.data_dir):
         raise Rejected(f"an import is not allowed: a stack runs on this log, at {url}")
     with file.open("rb") as found:
-        expected = check_export(found, from_cloudevent)
+        expected = check_export(found, from_cloudevent, opened_with)
     asyncio.run(store(settings, file, expected))
     click.echo(f"{expected.events} events, root of the hash tree {expected.root.hex()}")
 

@@ -19,7 +19,7 @@ import click
 
 from domain.errors import Rejected
 from infrastructure.settings import Settings, variable
-from infrastructure.wiring import READER_URL, Installation, auditing
+from infrastructure.wiring import READER_URL, Installation
 from interfaces.processes.process import log, run
 from interfaces.processes.serving import listen, serve, url_of
 
@@ -56,7 +56,7 @@ async def main(installation: Installation) -> None:
     settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     with sole_owner(settings.data_dir) as note, listen(settings) as listener:
         await installation.migrate()
-        auditing.make_key(settings)
+        installation.make_keys()
         nats_url = await installation.start_nats()
         await installation.nats()
         if settings.seed:

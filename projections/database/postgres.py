@@ -42,6 +42,9 @@ class PostgresReadDatabase:
     async def write(self, work: Callable[[Session], T], *, background: bool = False) -> T:
         return await (self._background if background else self._live).run(work)
 
+    async def forget_old_pages(self) -> None:
+        """What was deleted is the server's to overwrite, when it vacuums."""
+
     @asynccontextmanager
     async def snapshot(self) -> AsyncIterator[Snapshot]:
         reader = await Reader.connect(self._url)

@@ -106,6 +106,10 @@ class ReadDatabase(Protocol):
         """
         ...
 
+    async def forget_old_pages(self) -> None:
+        """What was deleted is not left lying in a write-ahead file of ours. Raises `Unavailable`."""
+        ...
+
     def snapshot(self) -> AbstractAsyncContextManager[Snapshot]: ...
 
     async def close(self) -> None:

@@ -24,6 +24,8 @@ from projections.tables import Key, Shape, Values
 
 READERS = 4
 BUSY_TIMEOUT_S = 5.0
+FORGET_TRIES = 10
+FORGET_PAUSE_S = 0.05
 
 T = TypeVar("T")
 
@@ -99,6 +101,12 @@ class SqliteReadDatabase:
     async def write(self, work: Callable[[SessionShape], T], *, background: bool = False) -> T:
         return await self._writer.run(_transact, work)
 
+    async def forget_old_pages(self) -> None:
+        for _ in range(FORGET_TRIES):
+            if await self._writer.run(_forget_old_pages):
+                return
+            await asyncio.sleep(FORGET_PAUSE_S)
+
     @asynccontextmanager
     async def snapshot(self) -> AsyncIterator[Snapshot]:
         thread = _Threads(partial(connect_reader, self._path), "read tables snapshot", 1)
@@ -129,6 +137,17 @@ def _fetch(connection: sqlite3.Connection, statement: str, parameters: Parameter
         if _is_missing(error):
             raise NotCaughtUp("the read tables are still to be built") from error
         raise Unavailable("the read tables can not be read") from error
+
+
+def _forget_old_pages(connection: sqlite3.Connection) -> bool:
+    """Whether no reader was in the way, which is not waited for."""
+    with _translated():
+        connection.execute("PRAGMA busy_timeout = 0")
+        try:
+            (is_busy, *_) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        finally:
+            connection.execute(f"PRAGMA busy_timeout = {round(BUSY_TIMEOUT_S * 1000)}")
+    return not is_busy
 
 
 def _transact(connection: sqlite3.Connection, work: Callable[[SessionShape], T]) -> T:
@@ -200,6 +219,7 @@ def connect_writer(path: Path) -> sqlite3.Connection:
         connection = _connect(path, "rwc")
         _write_ahead(connection)
         connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute("PRAGMA secure_delete = ON")
     except (OSError, sqlite3.Error) as error:
         raise Unavailable(f"the read tables can not be opened: {error}") from error
     return connection

@@ -31,6 +31,8 @@ from infrastructure.clock import SystemClock
 from infrastructure.event_log.opening import open_audit_store, open_event_log
 from infrastructure.event_log.schema import migrate
 from infrastructure.nats.cloudevents import to_cloudevent
+from infrastructure.sealing.feed import OpenedFeed
+from infrastructure.sealing.opening import sealed_log
 from infrastructure.settings import Settings
 from infrastructure.webhooks.targets import target_of
 from interfaces.http.app import create_app, end_streams
@@ -39,6 +41,7 @@ from interfaces.http.parts import Parts
 from projections import ALL
 from projections.database import ReadDatabase, open_read_database
 from projections.engine import project
+from tests.sealing import KEYS
 
 KEY = SigningKey.generate("kasal/test")
 """Signs the checkpoints of tests."""
@@ -138,7 +141,9 @@ async def running(
     """The whole of it, with one default model in its catalogue. database: PostgreSQL's URL; else SQLite."""
     url = database or f"sqlite:///{folder / 'log.db'}"
     await asyncio.to_thread(migrate, url)
-    log = await open_event_log(url)
+    stored = await open_event_log(url)
+    log = sealed_log(stored, KEYS)
+    opened = OpenedFeed(feed, log)
     read = await open_read_database(database or f"sqlite:///{folder / 'read.db'}")
     commands = CommandHandler(log, SystemClock())
     await commands.handle(SetEntry(kind="models", entry=Model(name="demo/model", default=True)), SYSTEM)
@@ -152,7 +157,7 @@ async def running(
         contents=Contents(log),
         audit=Audit(audit_store, KEY.public),
         read_log=log,
-        feed=feed,
+        feed=opened,
         to_cloudevent=to_cloudevent,
         subscribe_tokens=tokens.listen,
         webhook_secrets=SECRETS,
@@ -161,8 +166,8 @@ async def running(
     )
     app = create_app(parts)
     loops = {
-        "relay": asyncio.create_task(relay(log, feed)),
-        "projector": asyncio.create_task(project(ALL, log, feed, read)),
+        "relay": asyncio.create_task(relay(stored, feed)),
+        "projector": asyncio.create_task(project(ALL, log, opened, read)),
     }
     try:
         async with serving(app) as address, httpx.AsyncClient(base_url=address, timeout=60) as client:

@@ -109,7 +109,7 @@ async def test_every_example_of_a_request_is_taken(stack: Stack, document: dict[
             for example in content.get("examples", {}).values():
                 ids["execution_id"] = (await stack.execution())["id"]
                 kind = path.split("/")[2].removesuffix("s")
-                if operation["operationId"] == "archive_execution":
+                if operation["operationId"] in ("archive_execution", "erase_execution"):
                     await stack.client.post(f"/v1/executions/{ids['execution_id']}/cancel")
                 url = path.format(**ids, name=ids.get(kind, ""))
                 dump = yaml.safe_dump if "yaml" in media_type else json.dumps

@@ -22,7 +22,6 @@ from application.ports import EventLog
 from domain.catalog import Model, SetEntry
 from domain.definition import Definition
 from infrastructure.clock import SystemClock
-from infrastructure.event_log.opening import open_event_log
 from infrastructure.nats.connection import Connection, connect
 from infrastructure.wiring import catalog_tools
 from projections.database import ReadDatabase, open_read_database
@@ -32,6 +31,7 @@ from tests.infrastructure.crew.journaled_crews import answer, full, hierarchical
 from tests.model_server import ModelServer, Turn, model_server
 from tests.processes.services import Services
 from tests.processes.stack import get, post, wait_for_end
+from tests.sealing import open_sealed_log
 from tests.waiting import eventually
 
 CREWS: dict[str, Callable[[], Definition]] = {
@@ -155,7 +155,7 @@ async def opened(folder: Path, log_url: str, read_url: str) -> AsyncIterator[Hou
         services = await Services.start_all(
             folder, {"KASAL_LOG_URL": log_url, "KASAL_READ_URL": read_url}, RUNNER, **settings_for(model)
         )
-        log, read_db = await open_event_log(log_url), await open_read_database(read_url)
+        log, read_db = await open_sealed_log(log_url), await open_read_database(read_url)
         commands = CommandHandler(log, SystemClock())
         await Seeds(commands, catalog_tools()).plant(("tools",))
         entry = SetEntry(kind="models", entry=Model(name=OPENAI, default=True))

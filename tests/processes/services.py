@@ -19,6 +19,7 @@ from infrastructure.event_log.schema import migrate
 from infrastructure.nats.server import NatsServer, free_port, start_nats_server
 from tests.nats_servers import crash, nats_binary
 from tests.processes.stack import Process, reader
+from tests.sealing import KEY
 from tests.waiting import eventually
 
 LOOPS = ("api", "relay", "projector", "dispatcher")
@@ -38,6 +39,7 @@ class Services:
         self.processes: dict[str, Process] = {}
         self._runners: dict[str, tuple[str, ...]] = {}
         self._settings = {
+            "KASAL_ENCRYPTION_KEY": KEY,
             "KASAL_NATS_URL": nats.url,
             "KASAL_LEASE_S": LEASE_S,
             "KASAL_PORT": str(self.port),

@@ -58,6 +58,7 @@ def filled(value: str) -> str:
         "POSTGRES_PASSWORD": "p",
         "NATS_PASSWORD": "n",
         "KASAL_WEBHOOK_KEY": "k" * 32,
+        "KASAL_ENCRYPTION_KEY": "k" * 43,
     }
 
     def chosen(match: re.Match[str]) -> str:

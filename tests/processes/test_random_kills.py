@@ -25,12 +25,12 @@ from domain.execution import ExecutionCompleted, StepCompleted, TaskOutput
 from domain.message import Recorded
 from domain.registry import event_of
 from infrastructure.clock import SystemClock
-from infrastructure.event_log.opening import open_event_log
 from infrastructure.nats.connection import Connection, connect
 from projections.database import ReadDatabase, open_read_database
 from tests.processes.flow_kills import assert_nothing_was_repeated, flow_between_kills
 from tests.processes.invariants import assert_all_agree
 from tests.processes.services import LOOPS, Services
+from tests.sealing import open_sealed_log
 from tests.servers import postgres_database
 from tests.waiting import eventually
 
@@ -88,7 +88,7 @@ class House:
 async def opened(folder: Path, log_url: str, read_url: str) -> House:
     databases = {"KASAL_LOG_URL": log_url, "KASAL_READ_URL": read_url}
     services = await Services.start_all(folder, databases, RUNNERS, KASAL_SEED="false")
-    log, read_db = await open_event_log(log_url), await open_read_database(read_url)
+    log, read_db = await open_sealed_log(log_url), await open_read_database(read_url)
     model = Model(name="demo/small", default=True)
     await CommandHandler(log, SystemClock()).handle(
         SetEntry(kind="models", entry=model), Context(actor="test")

@@ -17,6 +17,7 @@ from domain.catalog import CATALOG, Model, PlantEntry, RemoveEntry, SetEntry, Te
 from domain.definition import Agent, Crew, Definition, Limits, Step, Task
 from domain.execution import EXECUTION, ForkedFrom, RequestExecution
 from domain.execution.past import past_of
+from domain.execution.sealing import blanked
 from domain.message import Aggregate, Metadata, Recorded, tag_of
 from domain.registry import AnyCommand, event_of
 from domain.schedule import SCHEDULE
@@ -28,6 +29,9 @@ START = datetime(2026, 11, 24, 23, 59, tzinfo=UTC)
 """Just before midnight, so that a history touches two days."""
 
 TICK = timedelta(milliseconds=137, microseconds=1)
+
+
+ERASED = "execution.erased"
 
 
 class History:
@@ -78,10 +82,23 @@ class History:
         return recorded
 
     async def read_all(self, after_position: int, limit: int) -> Sequence[Recorded]:
-        return self.events[after_position : after_position + limit]
+        found = self.events[after_position : after_position + limit]
+        erased = {event.stream for event in self.events if event.tag == ERASED}
+        return [without_content(event) if event.stream in erased else event for event in found]
+
+    async def read_stream(self, stream: str, after_version: int = 0) -> Sequence[Recorded]:
+        """Without contents where these were erased."""
+        found = [event for event in self.events if event.stream == stream]
+        if any(event.tag == ERASED for event in found):
+            found = [without_content(event) for event in found]
+        return found[after_version:]
 
     async def head(self) -> int:
         return len(self.events)
+
+
+def without_content(event: Recorded) -> Recorded:
+    return msgspec.structs.replace(event, body=blanked(event.tag, event.body) or event.body)
 
 
 def aggregate_of(command: AnyCommand) -> Aggregate[Any, Any, Any]:

@@ -208,6 +208,7 @@ class Dying:
         self.fetch = read_db.fetch
         self.snapshot = read_db.snapshot
         self.close = read_db.close
+        self.forget_old_pages = read_db.forget_old_pages
 
     async def write(self, work: Callable[[Session], T], *, background: bool = False) -> T:
         self._left -= 1

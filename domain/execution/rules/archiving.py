@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from domain.errors import NotFound, Rejected
 from domain.execution.archiving import ExecutionArchived
-from domain.execution.commands import ArchiveExecution, ExecutionCommands
+from domain.execution.commands import ArchiveExecution, EraseExecution, ExecutionCommands
 from domain.execution.events import ExecutionEvents
 from domain.execution.state import Execution
 
@@ -24,6 +24,6 @@ def archive(state: Execution, command: ArchiveExecution) -> tuple[ExecutionEvent
 
 
 def check_not_archived(state: Execution, command: ExecutionCommands) -> None:
-    """Before anything else is recorded of it. Raises `Rejected`."""
-    if state.archived is not None and not isinstance(command, ArchiveExecution):
+    """Before anything but its erasure is recorded of it. Raises `Rejected`."""
+    if state.archived is not None and not isinstance(command, ArchiveExecution | EraseExecution):
         raise Rejected(f"{type(command).__name__} is not allowed while archived")

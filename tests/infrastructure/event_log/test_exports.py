@@ -18,15 +18,19 @@ from application.audit.importing import append_of, appends_of, check_export, imp
 from application.audit.merkle import StoredEvent
 from application.audit.ports import AuditStore
 from application.contents import Contents, parts_of
-from application.log_port import EventLog
+from application.log_port import SealableLog
 from domain.errors import Invalid, NotFound, Rejected
-from domain.execution import Content, ModelCallStarted
+from domain.execution import Content, ExecutionErased, ModelCallStarted
 from domain.message import tag_of
 from infrastructure.event_log.opening import open_audit_store, open_event_log
 from infrastructure.event_log.schema import migrate
 from infrastructure.nats.cloudevents import from_cloudevent, to_cloudevent
+from infrastructure.sealing.installation_key import InstallationKeys
+from infrastructure.sealing.log import SealedEventLog, opened_with
+from infrastructure.sealing.opening import sealed_log
 from tests.infrastructure.event_log.audited import checkpoint, grow
 from tests.projections.histories import history_of
+from tests.sealing import KEYS
 
 LARGE = "Ünïcödé " * 60_000
 PARTS = parts_of(LARGE)
@@ -40,11 +44,12 @@ async def store(event_log_url: str) -> AsyncIterator[AuditStore]:
 
 
 @pytest.fixture
-async def log(event_log: EventLog) -> EventLog:
+async def log(event_log: SealableLog) -> SealedEventLog:
     """Executions that ran beside one another, and one event that names a text of several parts."""
+    log = sealed_log(event_log, KEYS)
     for append in appends_of(history_of(5, executions=12).events):
-        await event_log.append(append)
-    last = (await event_log.read_stream("execution-e00001"))[-1]
+        await log.append(append)
+    last = (await log.read_stream("execution-e00001"))[-1]
     call = ModelCallStarted(
         step="first",
         attempt=1,
@@ -56,15 +61,15 @@ async def log(event_log: EventLog) -> EventLog:
         last, version=last.version + 1, tag=tag_of(call), body=msgspec.json.encode(call)
     )
     contents = tuple(Contents.kept("default", last.stream, part) for part in PARTS)
-    await event_log.append(msgspec.structs.replace(append_of([named]), contents=contents))
-    return event_log
+    await log.append(msgspec.structs.replace(append_of([named]), contents=contents))
+    return log
 
 
-def exports(log: EventLog, store: AuditStore) -> Exports:
-    return Exports(store, Contents(log), to_cloudevent)
+def exports(log: SealedEventLog, store: AuditStore) -> Exports:
+    return Exports(store, Contents(log), to_cloudevent, log)
 
 
-async def whole(log: EventLog, store: AuditStore) -> list[bytes]:
+async def whole(log: SealedEventLog, store: AuditStore) -> list[bytes]:
     return [line async for line in exports(log, store).positions("default", 0, None)]
 
 
@@ -73,10 +78,10 @@ async def rows(store: AuditStore) -> Sequence[StoredEvent]:
 
 
 @asynccontextmanager
-async def empty_log(tmp_path: Path) -> AsyncIterator[tuple[EventLog, AuditStore]]:
+async def empty_log(tmp_path: Path) -> AsyncIterator[tuple[SealedEventLog, AuditStore]]:
     url = f"sqlite:///{tmp_path / 'empty.db'}"
     migrate(url)
-    log, store = await open_event_log(url), open_audit_store(url)
+    log, store = sealed_log(await open_event_log(url), InstallationKeys("o" * 43)), open_audit_store(url)
     try:
         yield log, store
     finally:
@@ -84,9 +89,9 @@ async def empty_log(tmp_path: Path) -> AsyncIterator[tuple[EventLog, AuditStore]
         await store.close()
 
 
-async def test_an_import_makes_the_same_log(log: EventLog, store: AuditStore, tmp_path: Path) -> None:
+async def test_an_import_makes_the_same_log(log: SealedEventLog, store: AuditStore, tmp_path: Path) -> None:
     lines = await whole(log, store)
-    expected = check_export(lines, from_cloudevent)
+    expected = check_export(lines, from_cloudevent, opened_with)
     async with empty_log(tmp_path) as (copy, copied):
         assert await import_events(copy, lines, from_cloudevent) == expected.events == await log.head()
         assert await rows(copied) == await rows(store)
@@ -100,31 +105,51 @@ async def test_an_import_makes_the_same_log(log: EventLog, store: AuditStore, tm
             await import_events(copy, lines, from_cloudevent)
 
 
-async def test_every_line_is_a_cloudevent_for_others(log: EventLog, store: AuditStore) -> None:
+async def test_an_import_brings_what_was_erased_as_it_is(
+    log: SealedEventLog, store: AuditStore, tmp_path: Path
+) -> None:
+    last = (await log.read_stream("execution-e00001"))[-1]
+    erased = ExecutionErased()
+    event = msgspec.structs.replace(
+        last, version=last.version + 1, tag=tag_of(erased), body=msgspec.json.encode(erased)
+    )
+    await log.append(append_of([event]))
+    lines = await whole(log, store)
+    async with empty_log(tmp_path) as (copy, copied):
+        check_export(lines, from_cloudevent, opened_with)
+        await import_events(copy, lines, from_cloudevent)
+        assert await rows(copied) == await rows(store)
+        assert await copy.read_stream("execution-e00001") == await log.read_stream("execution-e00001")
+        assert await copy.secret_of("execution-e00001") == b""
+
+
+async def test_every_line_is_a_cloudevent_for_others(log: SealedEventLog, store: AuditStore) -> None:
     for line in await whole(log, store):
         event = cloudevents_json.JSONFormat().read(CloudEvent, line)
         assert event.get_specversion() == "1.0"
         assert json.loads(line)["type"].startswith("io.kasal.")
 
 
-async def test_one_execution_is_exported_by_itself(log: EventLog, store: AuditStore) -> None:
+async def test_one_execution_is_exported_by_itself(log: SealedEventLog, store: AuditStore) -> None:
     lines = [line async for line in await exports(log, store).execution("default", "e00002")]
     found = [from_cloudevent(line) for line in lines]
     assert found == list(await log.read_stream("execution-e00002"))
     with pytest.raises(Invalid, match="from position 1"):
-        check_export(lines, from_cloudevent)
+        check_export(lines, from_cloudevent, opened_with)
     for tenant, execution_id in (("default", "nobody"), ("other", "e00002")):
         with pytest.raises(NotFound):
             await exports(log, store).execution(tenant, execution_id)
 
 
-async def test_a_range_has_just_its_positions(log: EventLog, store: AuditStore) -> None:
+async def test_a_range_has_just_its_positions(log: SealedEventLog, store: AuditStore) -> None:
     lines = [line async for line in exports(log, store).positions("default", 10, 50)]
     assert [from_cloudevent(line).position for line in lines] == list(range(11, 51))
     assert [line async for line in exports(log, store).positions("other", 0, None)] == []
 
 
-async def test_what_was_changed_in_a_file_is_named_by_its_line(log: EventLog, store: AuditStore) -> None:
+async def test_what_was_changed_in_a_file_is_named_by_its_line(
+    log: SealedEventLog, store: AuditStore
+) -> None:
     lines = await whole(log, store)
     part = next(number for number, line in enumerate(lines) if b"io.kasal.content" in line)
     event = next(n for n, line in enumerate(lines) if b'"actor":"user:ada"' in line and n > 3)
@@ -140,11 +165,11 @@ async def test_what_was_changed_in_a_file_is_named_by_its_line(log: EventLog, st
         assert line != lines[number]
         file = [*lines[:number], line, *lines[number + 1 :]]
         with pytest.raises(Invalid, match=f"line {number + 1}:"):
-            check_export(file, from_cloudevent)
+            check_export(file, from_cloudevent, opened_with)
 
 
 async def test_an_import_stops_when_somebody_else_writes(
-    log: EventLog, store: AuditStore, tmp_path: Path
+    log: SealedEventLog, store: AuditStore, tmp_path: Path
 ) -> None:
     lines = await whole(log, store)
     async with empty_log(tmp_path) as (copy, _):
@@ -156,10 +181,10 @@ async def test_an_import_stops_when_somebody_else_writes(
             def __getattr__(self, name: str) -> object:
                 return getattr(copy, name)
 
-            async def append(self, append: object) -> object:
+            async def append_stored(self, append: object) -> object:
                 if next(position) == 3:
                     await grow(copy, 1)
-                return await copy.append(append)  # type: ignore[arg-type]
+                return await copy.append_stored(append)  # type: ignore[arg-type]
 
         with pytest.raises(Exception, match="somebody else writes"):
             await import_events(Busy(), lines, from_cloudevent)  # type: ignore[arg-type]
