@@ -93,6 +93,7 @@ class Fork:
             workflow_version=parent.workflow_version,
             queue=parent.queue,
             priority=parent.priority,
+            children=parent.children,
             forked_from=self._forked_from(definition),
             taken_over=self._had.taken_over(),
         )

@@ -8,7 +8,14 @@ from __future__ import annotations
 import msgspec
 from sqlalchemy import Index, MetaData, Table
 
-from domain.execution import ChildEnded, ChildRequested, ChildTold, ExecutionRetried, child_execution_id
+from domain.execution import (
+    ChildEnded,
+    ChildRequested,
+    ChildTold,
+    ExecutionArchived,
+    ExecutionRetried,
+    child_execution_id,
+)
 from projections.database.shape import ReadDatabase
 from projections.projection import Fact, Projection, Rows, tags
 from projections.tables import ReadTable, doc, key, text
@@ -38,7 +45,7 @@ CHILDREN = ReadTable(
         Index("by_age", "open_since", "execution_id"),
     ),
 )
-READ = tags(ChildRequested, ChildTold, ChildEnded, ExecutionRetried)
+READ = tags(ChildRequested, ChildTold, ChildEnded, ExecutionRetried, ExecutionArchived)
 
 
 def fold(rows: Rows, fact: Fact) -> None:
@@ -56,6 +63,8 @@ def fold(rows: Rows, fact: Fact) -> None:
                 rows.change(CHILDREN, execution_id).open_since = None
             else:
                 rows.remove(CHILDREN, execution_id)
+        case ExecutionArchived():
+            rows.remove(CHILDREN, fact.entity_id)
         case ExecutionRetried():
             if rows.get(CHILDREN, fact.entity_id) is not None:
                 rows.change(CHILDREN, fact.entity_id).open_since = fact.at

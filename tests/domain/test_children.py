@@ -22,19 +22,24 @@ from domain.execution import (
     ExecutionResumed,
     ExecutionRetried,
     Failure,
+    ForkedFrom,
     PauseExecution,
+    PinnedChild,
     RequestExecution,
     ResumeExecution,
     RetryExecution,
     RouteChosen,
     Status,
     StepResolved,
+    StepReused,
     StepScheduled,
     StepSuspended,
     TaskOutput,
+    TaskReused,
     TimeOutExecution,
     Wait,
 )
+from domain.execution.past import past_of
 from domain.execution.results import value_of
 from domain.message import Event
 from tests.domain.flows import Run, child, crew, flow, gate, router
@@ -270,3 +275,26 @@ def test_a_request_that_pins_no_version_is_refused() -> None:
     request = RequestExecution(execution_id="x", name="x", definition=document, inputs={}, models={})
     with pytest.raises(Rejected, match="no version is pinned for step 'sub'"):
         EXECUTION.decide(EXECUTION.initial, request)
+
+
+def test_a_fork_has_what_a_child_gave_and_does_not_begin_it_again() -> None:
+    document = flow(sub=child(), other=child(), a=crew("a", ("sub", "other")))
+    run = Run(document)
+    run.ended("1-sub", output=TaskOutput("hello"))
+    past = past_of("x", run.events)  # type: ignore[arg-type]
+    fork = RequestExecution(
+        execution_id="y",
+        name="y",
+        definition=document,
+        inputs={},
+        models={},
+        forked_from=ForkedFrom("x", len(run.events)),
+        taken_over=past.taken_over(),
+        children={"sub": PinnedChild(1), "other": PinnedChild(1)},
+    )
+    assert EXECUTION.decide(EXECUTION.initial, fork)[1:] == (
+        TaskReused(step="sub", task="sub", output=TaskOutput("hello")),
+        StepReused(step="sub"),
+        wanted("1-other", "other"),
+        waiting("1-other", "other"),
+    )

@@ -123,13 +123,50 @@ async def test_an_approval_outlives_the_end_of_everything(tmp_path: Path, ups: l
     steps["second"] = {"crew": {"tasks": ["two"]}, "after": ["gate"]}
     ups.append(first := Up(tmp_path / "d"))
     execution_id = str(post(first.client, "/v1/executions", {"definition": document(steps)})["id"])
+    inner = post(first.client, "/v1/workflows", document(steps))["id"]
+    waiting, working = (begin_parent(first.client, inner, **more) for more in ({}, {"word": "later"}))
     await at_rest(first.client, execution_id)
+    child_id = await child_of(first.client, waiting)
+    await at_rest(first.client, child_id)
+    await child_of(first.client, working)  # its crew is somewhere at work
     first.kill()
     ups.append(second := Up(tmp_path / "d"))
-    decide(second.client, execution_id, decision="approve")
+    for one in (execution_id, child_id, await child_of(second.client, working)):
+        await at_rest(second.client, one)
+        decide(second.client, one, decision="approve")
     done = await ended(second.client, execution_id)
     assert done["status"] == "COMPLETED"
     assert {step["attempt"] for step in done["steps"] if step["step"] != "gate"} == {1}
+    for parent_id in (waiting, working):
+        await check_parent(second.client, parent_id)
+
+
+def begin_parent(client: httpx.Client, inner: str, word: str = "soon") -> str:
+    """An execution that runs a saved workflow, and then a crew."""
+    sub = {"workflow": {"workflow_id": inner, "inputs": {"word": "inputs.word"}}}
+    steps = {"sub": sub, "then": {"crew": {"tasks": ["one"]}, "after": ["sub"]}}
+    body = {"definition": document(steps), "inputs": {"word": word}}
+    return str(post(client, "/v1/executions", body)["id"])
+
+
+async def child_of(client: httpx.Client, parent_id: str) -> str:
+    """The id of its child, once that was begun."""
+    path = f"/v1/executions?parent={parent_id}"
+    await eventually(lambda: len(get(client, path)["items"]) == 1, 60)
+    return str(get(client, path)["items"][0]["id"])
+
+
+async def check_parent(client: httpx.Client, parent_id: str) -> None:
+    """It went on once, with what its one child gave, which counts with it."""
+    parent = await ended(client, parent_id)
+    child_id = await child_of(client, parent_id)
+    child = await ended(client, child_id)
+    assert (parent["status"], child["status"]) == ("COMPLETED", "COMPLETED")
+    history = get(client, f"/v1/executions/{parent_id}/history?limit=200")["items"]
+    resolved = [entry["data"] for entry in history if entry["type"] == "execution.step_resolved"]
+    assert [data["output"]["text"] for data in resolved] == [child["output"]["text"]]
+    assert [entry["type"] for entry in history].count("execution.child_ended") == 1
+    assert parent["children_model_calls"] == child["model_calls"] >= 2
 
 
 async def test_times_are_kept_while_everything_is_down(tmp_path: Path, ups: list[Up]) -> None:

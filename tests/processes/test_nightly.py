@@ -1,4 +1,4 @@
-"""A schedule under three dispatchers: one run for each slot, also when one of them is killed."""
+"""Three dispatchers: one run for each slot of a schedule, one child for each step, though they are killed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LOAD: dict[str, Any] = {
 PLAN = {"name": "Nightly", "cron": "* * * * *", "overlap": "cancel", "catch_up": "all"}
 
 
-async def test_three_dispatchers_run_each_slot_once(tmp_path: Path) -> None:
+async def test_three_dispatchers_run_each_slot_and_each_child_once(tmp_path: Path) -> None:
     """Every minute in place of every night. No runner: a run gives way to the next."""
     databases = {
         "KASAL_LOG_URL": f"sqlite:///{tmp_path / 'log.db'}",
@@ -39,8 +39,30 @@ async def test_three_dispatchers_run_each_slot_once(tmp_path: Path) -> None:
         ids = [row["id"] for row in items]
         assert len(ids) == len(set(ids)) == get(client, path)["runs"] == 2
         assert all(one.startswith(path.rpartition("/")[2]) for one in ids)
+        client.delete(path).raise_for_status()
+        await check_child(services, workflow_id)
     finally:
         await services.end()
+
+
+async def check_child(services: Services, workflow_id: str) -> None:
+    """Two dispatchers begin one; it ends while all are dead, and its parent goes on once."""
+    client, step = services.client, {"workflow_id": workflow_id, "on_cancel": "continue"}
+    steps = {"sub": {"workflow": step}, "rest": {"wait": {"for_s": 1}, "after": ["sub"]}}
+    parent_id = post(client, "/v1/executions", {"definition": {"name": "Outer", "steps": steps}})["id"]
+    children = f"/v1/executions?parent={parent_id}"
+    await eventually(lambda: len(get(client, children)["items"]) == 1, 60)
+    for name in ("dispatcher", "third"):
+        services.kill(name)
+    [child] = get(client, children)["items"]
+    post(client, f"/v1/executions/{child['id']}/cancel")
+    assert get(client, f"/v1/executions/{parent_id}")["status"] == "WAITING"
+    await services.start_again(["dispatcher"])
+    await eventually(lambda: get(client, f"/v1/executions/{parent_id}")["status"] == "COMPLETED", 90)
+    history = get(client, f"/v1/executions/{parent_id}/history")["items"]
+    ended = [entry["data"]["status"] for entry in history if entry["type"] == "execution.child_ended"]
+    assert ended == ["cancelled"]
+    assert [row["id"] for row in get(client, children)["items"]] == [child["id"]]
 
 
 def runs_of(services: Services, path: str) -> int:

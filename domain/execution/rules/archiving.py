@@ -16,6 +16,8 @@ def archive(state: Execution, command: ArchiveExecution) -> tuple[ExecutionEvent
     if not state.status.is_terminal:
         message = f"ArchiveExecution is not allowed while {state.status.lower()}"
         raise Rejected(f"{message}; expected an execution that has ended")
+    if going := [name for name, child in state.children.items() if child.is_open]:
+        raise Rejected(f"ArchiveExecution is not allowed: its child {going[0]!r} is not known to have ended")
     if state.archived is None or (command.files and not state.archived.files):
         return (ExecutionArchived(place=command.place, files=command.files),)
     if command.files and command.files != state.archived.files:
