@@ -17,6 +17,7 @@ import structlog
 
 from application.commands import CommandHandler, Context
 from application.requests import run_child
+from application.resuming import resumed
 from application.states import Preparation
 from domain.errors import Conflict, KasalError, Unavailable
 from domain.execution import (
@@ -116,7 +117,8 @@ class Children:
         if deed is None:
             return False
         try:
-            return bool((await self._commands.handle(deed, context)).events)
+            wish = resumed(deed, self._commands.now()) if isinstance(deed, ResumeExecution) else deed
+            return bool((await self._commands.handle(wish, context)).events)
         except (Unavailable, Conflict):
             raise
         except KasalError as error:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any, TypeVar
 
 import msgspec
@@ -123,6 +124,9 @@ class CommandHandler:
         """The state as this process knows it; the log may be further."""
         snapshot: Snapshot[S] = await self._streams.load(f"{aggregate.category}-{entity_id}", fresh=False)
         return snapshot.state
+
+    def now(self) -> datetime:
+        return self._clock.now()
 
     def today(self) -> str:
         """In UTC, as 2026-11-24."""

@@ -110,9 +110,14 @@ class PauseExecution(ExecutionCommand, frozen=True, tag="PauseExecution"):
 
 
 class ResumeExecution(ExecutionCommand, frozen=True, tag="ResumeExecution"):
-    """From a person or a system: go on where it was paused. by_parent: what its parent has paused."""
+    """From a person or a system: go on where it was paused.
+
+    by_parent  what its parent has paused
+    delays_s   by step, how long one that was put off is still to wait
+    """
 
     by_parent: bool = False
+    delays_s: dict[str, float] = {}
 
 
 class RetryExecution(ExecutionCommand, frozen=True, tag="RetryExecution"):

@@ -11,6 +11,7 @@ import msgspec
 from litestar import post
 from litestar.params import FromPath
 
+from application.resuming import resumed
 from domain.execution import (
     ArchivedFile,
     ArchiveExecution,
@@ -82,7 +83,8 @@ async def acted(
     then: Status | None,
 ) -> Answer:
     """The answer to a wish. then: the status that it brought, if any, for a repeat whose state is past."""
-    outcome = await command(request, wish, canonical(wanted), stream=wish.stream)
+    whole = resumed(wish, request.parts.commands.now()) if isinstance(wish, ResumeExecution) else wish
+    outcome = await command(request, whole, canonical(wanted), stream=wish.stream)
     state = outcome.state
     status = state.status if isinstance(state, Execution) else then
     return await answer(request, outcome, projections=PROJECTIONS, execution_status=status)
@@ -127,8 +129,9 @@ async def pause(request: ApiRequest, execution_id: FromPath[str]) -> Answer:
     opt=act("resume_execution", "Go on where it was paused", body=Nothing, examples={"nothing": {}}),
 )
 async def resume(request: ApiRequest, execution_id: FromPath[str]) -> Answer:
-    """What is recorded is not done again. One that is not paused stays as it is; one that waits, for an
-    approval for example, refuses (409): what it waits for ends its wait."""
+    """What is recorded is not done again; a step that was put off after a failure waits for what is left of that
+    time. One that is not paused stays as it is; one that waits, for an approval for example, refuses (409):
+    what it waits for ends its wait."""
     wanted = await read_json(request, Nothing, is_optional=True)
     wish = ResumeExecution(execution_id=checked_id("execution", execution_id))
     return await acted(request, wish, wanted, Status.PENDING)

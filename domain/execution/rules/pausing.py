@@ -30,4 +30,6 @@ def resume(state: Execution, command: ResumeExecution) -> tuple[ExecutionEvents,
     if state.status is not Status.PAUSED:
         return ()
     interrupted = [name for name, step in state.steps.items() if step.status is StepStatus.SCHEDULED]
-    return (ExecutionResumed(), *(again(state, name, "resumed") for name in interrupted))
+    left = command.delays_s
+    following = (again(state, name, "resumed", delay_s=left.get(name, 0)) for name in interrupted)
+    return (ExecutionResumed(), *following)
