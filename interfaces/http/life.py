@@ -129,8 +129,8 @@ async def pause(request: ApiRequest, execution_id: FromPath[str]) -> Answer:
     opt=act("resume_execution", "Go on where it was paused", body=Nothing, examples={"nothing": {}}),
 )
 async def resume(request: ApiRequest, execution_id: FromPath[str]) -> Answer:
-    """What is recorded is not done again; a step that was put off after a failure waits for what is left of that
-    time. One that is not paused stays as it is; one that waits, for an approval for example, refuses (409):
+    """What is recorded is not done again; a step that was put off after a failure waits for the rest of it.
+    One that is not paused stays as it is; one that waits, for an approval for example, refuses (409):
     what it waits for ends its wait."""
     wanted = await read_json(request, Nothing, is_optional=True)
     wish = ResumeExecution(execution_id=checked_id("execution", execution_id))
