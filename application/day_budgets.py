@@ -13,8 +13,16 @@ import msgspec
 from application.commands import CommandHandler, Context
 from domain.amounts import NOTHING, Amounts
 from domain.errors import OverBudget
-from domain.execution import EXECUTION, Execution, ModelCallStarted, RecordProgress, ToolCallStarted
-from domain.execution.budget import reserved_for
+from domain.execution import (
+    EXECUTION,
+    Execution,
+    ModelCallCompleted,
+    ModelCallFailed,
+    ModelCallStarted,
+    RecordProgress,
+    ToolCallStarted,
+)
+from domain.execution.budget import Account, booked, reserved_for
 from domain.spending import SPENDING, HoldShare, SettleShare
 
 MOST_ASKED = 100
@@ -38,7 +46,7 @@ class DayBudgets:
         state = await self._commands.known_state(EXECUTION, report.execution_id)
         if not state.is_open or state.request is None or state.per_day is None:
             return report
-        upto = state.account.own.plus(wanted)
+        upto = answered(state.account, report).own.plus(wanted)
         hold = HoldShare(
             workflow_id=str(state.request.workflow_id),
             day=self._commands.today(),
@@ -92,6 +100,14 @@ class DayBudgets:
             upto=state.account.own,
         )
         await self._commands.handle(settled, context)
+
+
+def answered(account: Account, report: RecordProgress) -> Account:
+    """The account after the answers that a report brings, which are booked before what it would begin."""
+    for entry in report.entries:
+        if isinstance(entry, ModelCallCompleted | ModelCallFailed):
+            account = booked(account, entry)
+    return account
 
 
 def wanted_by(report: RecordProgress) -> Amounts:

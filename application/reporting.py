@@ -28,8 +28,10 @@ MAX_REPORT_BYTES = 400_000
 CONTENT_TRIES = 5
 """How often a report is sent with contents that the other side then says are not there."""
 
-LINGER_S = 0.005
-"""How long an entry that nobody waits for is kept for the next report to take along."""
+LINGER_S = 0.025
+"""How long an entry that nobody waits for is kept for the next report to take along: a little more than
+CrewAI takes from the answer to one request to the next request."""
+
 DRAIN_WITHIN_S = 120.0
 """How long calls in flight may take to end after their attempt was told to let go."""
 
@@ -185,6 +187,12 @@ class StepReporter:
         self._begin_sending()
         for entry in waiting:
             await entry.done
+
+    async def flush(self) -> None:
+        """Send what was to go along with a next report: there is none."""
+        self._begin_sending()
+        if self._sender is not None:
+            await asyncio.wait([self._sender])
 
     def _begin_sending(self) -> None:
         if self._sender is None or self._sender.done():

@@ -147,11 +147,18 @@ class Runner:
                 return
         except asyncio.CancelledError as cancelled:
             if cancelled.args == ("handed back",):
+                await self._flush()
                 await hand_back(delivery)
                 raise
         finally:
             heart.cancel()
         await acknowledge(delivery)
+
+    async def _flush(self) -> None:
+        """What this task's step has come to is in the log before another runner begins it."""
+        task = asyncio.current_task()
+        if task is not None and (reporter := self._reporters.get(task)) is not None:
+            await reporter.flush()
 
     async def _keep(self, delivery: Delivery) -> None:
         """Heartbeats; a missed one is not the end: the report's refusal is."""

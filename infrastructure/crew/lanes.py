@@ -77,7 +77,7 @@ class StepRun:
         self._reporter = reporter
         self._stopped = threading.Event()
         self._reports: set[concurrent.futures.Future[None]] = set()
-        self._tasks: set[asyncio.Task[object]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
         self._in_flight = 0
         self._counting = threading.Lock()
         self._landed = asyncio.Event()
@@ -89,12 +89,15 @@ class StepRun:
             raise self._stop()
         await self._reporter.record(*entries, wait=wait)
 
-    def record_from_thread(self, *entries: Progress) -> None:
-        """Report from a worker thread, and wait until it is in the log. Raises `Stopped`."""
+    def record_from_thread(self, *entries: Progress, wait: bool = True) -> None:
+        """Report from a worker thread, as `Reporter.record`. Raises `Stopped`."""
         if asyncio._get_running_loop() is self.loop:
             raise RuntimeError("a report from the event loop itself would wait for itself")
         if self._stopped.is_set() or self.loop.is_closed():
             raise self._stop()
+        if not wait:
+            self.loop.call_soon_threadsafe(self._record_along, entries)
+            return
         report = asyncio.run_coroutine_threadsafe(self.record(*entries), self.loop)
         self._reports.add(report)
         try:
@@ -103,6 +106,9 @@ class StepRun:
             raise self._stop() from error
         finally:
             self._reports.discard(report)
+
+    def _record_along(self, entries: tuple[Progress, ...]) -> None:
+        self.belongs(self.loop.create_task(self.record(*entries, wait=False)))
 
     def suspended(self, wait: Wait) -> StepSuspended:
         """What to report so that the step waits; reporting it raises `Stopped`."""
@@ -119,7 +125,7 @@ class StepRun:
         if self._stopped.wait(seconds):
             raise self._stop()
 
-    def belongs(self, task: asyncio.Task[object]) -> None:
+    def belongs(self, task: asyncio.Task[Any]) -> None:
         """The task ends with this run at the latest; CrewAI leaves async tasks behind when another fails."""
         self._tasks.add(task)
         task.add_done_callback(self._ended)
@@ -165,7 +171,7 @@ class StepRun:
         if rest:
             await asyncio.wait(rest, timeout=END_WITHIN_S)
 
-    def _ended(self, task: asyncio.Task[object]) -> None:
+    def _ended(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
         error = None if task.cancelled() else task.exception()
         if error is not None and not self._broken.done():
@@ -218,6 +224,8 @@ class Lane:
     ) -> R:
         """Report the intent, act, report the result: one call, from a worker thread.
 
+        No call is made before the results of this lane's earlier ones are in the log. A tool's is waited for:
+        lost with the runner, it would be a question to a person; a model's goes along with what comes next.
         recall makes the result of a known outcome; then nothing is done and nothing reported. The others
         get the call's id (`<lane>:<kind>:<digest of the request>:<occurrence>`), completed and failed also
         its duration in ms. former: the request as it was in the past of a fork, where that counts as the
@@ -248,7 +256,7 @@ class Lane:
                 self._occurrences.release(key, occurrence)
                 self.run.record_from_thread(failed(call, error.failure, ms_since(begin)))
                 raise
-            self.run.record_from_thread(completed(call, result, ms_since(begin)))
+            self.run.record_from_thread(completed(call, result, ms_since(begin)), wait=kind == "tool")
         return result
 
     def _stop_at(self, doubt: Failure | Wait | None) -> None:

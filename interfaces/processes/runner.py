@@ -20,7 +20,7 @@ from domain.errors import Invalid
 from infrastructure.settings import Settings, load_settings
 from infrastructure.wiring import Engine, Installation, Line, load_engine, run_alone
 from interfaces.loading import for_good
-from interfaces.processes.process import configure_logging, switch_often, until_stopped
+from interfaces.processes.process import configure_logging, until_stopped
 from interfaces.processes.supervisor import Supervisor
 
 
@@ -41,7 +41,6 @@ def runner(
     with tempfile.TemporaryDirectory(prefix="kasal-runner-") as home:
         with for_good():
             loaded = load_engine(engine, settings, Path(home))
-        switch_often()
         code = supervisor(settings, loaded, parent).run()
     sys.stderr.flush()
     os._exit(code)  # not by the interpreter's shutdown, which can hang or crash with CrewAI loaded

@@ -8,7 +8,9 @@ import msgspec
 import pytest
 
 from application.channel import Reply, Request
+from application.day_budgets import answered
 from application.requests import create_workflow, run_workflow
+from domain.amounts import Amounts
 from domain.catalog import Model, PlantEntry
 from domain.execution import (
     CancelExecution,
@@ -22,9 +24,11 @@ from domain.execution import (
     Status,
     TimeOutExecution,
 )
+from domain.execution.budget import Account, booked
+from domain.execution.values import Estimate
 from domain.spending import SPENDING, Spending
 from tests.application.house import ME, House
-from tests.application.test_runs import has_work
+from tests.application.test_runs import has_work, model_call
 from tests.domain.examples import blog
 from tests.waiting import eventually
 
@@ -116,3 +120,13 @@ async def test_what_a_paused_execution_does_not_need_is_free() -> None:
     came_out = ModelCallFailed(**AT, call="c1", failure=Failure("x", "x"), duration_ms=1)
     await ask(house, RecordProgress(execution_id="x", step="crew", attempt=1, after=1, entries=(came_out,)))
     assert not (await begin_call(house, "y")).is_draining
+
+
+def test_what_a_report_brings_an_answer_to_is_not_held_as_if_it_were_still_asked() -> None:
+    estimate = Estimate(tokens=1_000, cost_usd=0)
+    asked = ModelCallStarted(**AT, call="c1", model="demo/small", request=TEXT, estimate=estimate)
+    again = msgspec.structs.replace(asked, call="c2")
+    report = RecordProgress(
+        execution_id="x", step="crew", attempt=1, after=1, entries=(model_call("c1", "answer"), again)
+    )
+    assert answered(booked(Account(), asked), report).own == Amounts(model_calls=1, tokens=2)

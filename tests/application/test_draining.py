@@ -144,3 +144,28 @@ async def test_a_step_that_asks_waits_without_a_runner_and_keeps_its_outcomes() 
 
 async def waits(house: House) -> bool:
     return (await house.state("x")).status is Status.WAITING
+
+
+async def test_what_a_runner_had_not_sent_yet_is_in_the_journal_before_it_hands_its_work_back() -> None:
+    house, told = House(lease_s=3600), asyncio.Event()
+    journals: list[tuple[Journaled | Prior, ...]] = []
+
+    class Answered(PlainEngine):
+        async def run(self, assignment: Assignment, reporter: Reporter) -> StepCompleted | StepFailed:
+            journals.append(assignment.journal)
+            if assignment.attempt > 1:
+                return await super().run(assignment, reporter)
+            await reporter.record(model_call("c1", "answer"), wait=False)
+            told.set()
+            await asyncio.Event().wait()
+            raise AssertionError("unreachable")
+
+    await house.start("x", blog(), topic="tea")
+    async with house.running(house.dispatcher().run()):
+        async with house.running(house.runner("r1", Answered()).run()):
+            await told.wait()
+            second = asyncio.create_task(house.runner("r2", Answered()).run())
+        await eventually(ended(house, "x"))
+        second.cancel()
+        await asyncio.wait([second])
+    assert [[entry.call for entry in journal] for journal in journals] == [[], ["c1"]]  # type: ignore[union-attr]

@@ -33,7 +33,7 @@ from infrastructure.nats.requests import request
 from infrastructure.nats.subjects import COMMANDS
 from infrastructure.nats.work import JetStreamWorkQueue
 from tests.benchmarks.crew import MODEL_S, TASKS, Silent, assignment, local_model
-from tests.benchmarks.end_to_end import Ends, house
+from tests.benchmarks.end_to_end import Client, Ends, house
 from tests.processes.stack import Up, post
 from tests.servers import postgres_database, postgres_server
 
@@ -63,7 +63,7 @@ class Journal(Silent):
 
 
 class Timed:
-    """An engine that takes the time of each report of a model call: the intent, the result."""
+    """An engine that takes the time that each model call waits for its reports: the intent, the result."""
 
     def __init__(self, engine: CrewEngine) -> None:
         self._engine = engine
@@ -82,7 +82,7 @@ class TimedReporter:
 
     async def record(self, *entries: Progress, wait: bool = True) -> None:
         begin = time.perf_counter()
-        await self._reporter.record(*entries)
+        await self._reporter.record(*entries, wait=wait)
         took = (time.perf_counter() - begin) * 1000
         if isinstance(entries[0], ModelCallStarted):
             self._intent_ms = took
@@ -116,11 +116,17 @@ def runner(connection: Connection, engine: CrewEngine) -> Runner:
 
 
 async def started_crews(up: Up, ends: Ends, body: dict[str, object], count: int) -> None:
-    """Start crews over HTTP and wait for their ends."""
-    answers = await asyncio.gather(
-        *(asyncio.to_thread(post, up.client, "/v1/executions", body) for _ in range(count))
-    )
-    await asyncio.gather(*(ends.of(answer["id"]) for answer in answers))
+    """Start crews over HTTP and wait for their ends; with a client that takes next to nothing of this
+    process, which is the runner."""
+    start = msgspec.json.encode(body)
+
+    async def started_crew() -> None:
+        http = await Client.open(up.url)
+        answer = msgspec.json.decode(await http.post("/v1/executions", start))
+        http.close()
+        await ends.of(answer["id"])
+
+    await asyncio.gather(*(started_crew() for _ in range(count)))
 
 
 async def resumed_s() -> float:

@@ -19,7 +19,7 @@ E = TypeVar("E")
 
 class MemoryReporter:
     """entries: what was recorded; pieces: what was streamed, by call. refuse: raise `Stopped` at such an
-    entry; is_draining: refuse what would begin something.
+    entry; is_draining: refuse what would begin something. unawaited: what was not waited for.
     """
 
     def __init__(self, refuse: Callable[[Progress], bool] = lambda _: False) -> None:
@@ -27,6 +27,7 @@ class MemoryReporter:
         self.pieces: dict[str, list[str]] = {}
         self._refuse = refuse
         self.is_draining = False
+        self.unawaited: list[str] = []
 
     async def record(self, *entries: Progress, wait: bool = True) -> None:
         if self.is_draining and not all(isinstance(entry, Drained) for entry in entries):
@@ -34,6 +35,8 @@ class MemoryReporter:
         if any(map(self._refuse, entries)):
             raise Stopped("refused")
         self.entries.extend(entries)
+        if not wait:
+            self.unawaited += [type(entry).__name__ for entry in entries]
 
     def tokens(self, call: str, text: str) -> None:
         self.pieces.setdefault(call, []).append(text)

@@ -121,6 +121,7 @@ async def test_an_agent_uses_its_tools_before_it_answers(engine: CrewAIEngine, f
     ]
     assert [call.result.text for call in reporter.of(ToolCallCompleted)] == ["notes.txt", "71.964"]
     assert "notes.txt" in reporter.of(TaskCompleted)[0].output.text
+    assert set(reporter.unawaited) == {"TaskStarted", "ModelCallCompleted", "TaskCompleted"}
 
 
 async def test_a_schema_is_answered_with_an_instance_of_it(engine: CrewAIEngine) -> None:
