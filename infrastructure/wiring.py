@@ -30,7 +30,7 @@ from domain.errors import Invalid, LogUnavailable, Unavailable
 from infrastructure import auditing
 from infrastructure.clock import SystemClock
 from infrastructure.dispatching import dispatch
-from infrastructure.event_log.forgetting import forget_keys
+from infrastructure.event_log.forgetting import forget_idempotency_keys
 from infrastructure.event_log.opening import open_audit_store, open_event_log
 from infrastructure.event_log.schema import migrate, schema_state
 from infrastructure.nats.accounts import READER_URL
@@ -50,7 +50,7 @@ from infrastructure.sealing.rewrapping import rewrap
 from infrastructure.secret_files import kept_secret, write_secret
 from infrastructure.settings import Settings
 from infrastructure.tools.cataloguing import catalog_tools
-from infrastructure.webhooks.delivering import deliver
+from infrastructure.webhooks.delivering import deliver, progress_once_there
 from infrastructure.webhooks.targets import target_of
 from projections import ALL
 from projections.database import ReadDatabase, open_read_database
@@ -141,13 +141,11 @@ class Installation:
         return self._connecting
 
     async def _disconnect(self) -> None:
-        if self._connecting is None:
-            return
-        if not self._connecting.done():
-            self._connecting.cancel()
-            await asyncio.wait([self._connecting])
-        else:
-            await self._connecting.result().close()
+        if (connecting := self._connecting) is not None and connecting.done():
+            await connecting.result().close()
+        elif connecting is not None:
+            connecting.cancel()
+            await asyncio.wait([connecting])
 
     # --- set-up
 
@@ -156,10 +154,10 @@ class Installation:
         self.settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         await asyncio.to_thread(migrate, self.settings.event_log_url)
 
-    async def forget_keys(self, before: datetime) -> int:
+    async def forget_idempotency_keys(self, before: datetime) -> int:
         """Idempotency keys that came before a moment; how many there were."""
-        await self.log()
-        return await forget_keys(self.settings.event_log_url, before)
+        await self.stored_log()
+        return await forget_idempotency_keys(self.settings.event_log_url, before)
 
     async def plant(self, seeders: Iterable[str] = ORDER) -> list[Planted]:
         """Run the seeds."""
@@ -236,7 +234,7 @@ class Installation:
         await run_steps(name, connection, queue, self.settings, engine, line)
 
     async def deliver_webhooks(self, *, is_alone: bool = False) -> None:
-        """is_alone: no other process can hold the lease (`kasal up` owns its folder)."""
+        """is_alone: there is no other process (`kasal up` owns its folder)."""
         log = await self.log()
         feed = LogFeed(log) if is_alone else self._opened_feed(log)
         parts = log, feed, await self.read(), await self.commands(), await self.nats()
@@ -253,6 +251,9 @@ class Installation:
 
     def check_webhook_url(self, url: str) -> None:
         target_of(url, self.settings.webhook_hosts)
+
+    async def webhook_progress(self, subscription_id: str) -> bytes:
+        return await progress_once_there(self._connection(), subscription_id)
 
     def tokens_of(self, tenant: str, execution_id: str) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
         """Pieces of model answers as JSON, while they are made. Raises `Unavailable` while NATS is away."""
@@ -290,7 +291,6 @@ __all__ = [
     "Line",
     "auditing",
     "blog_production",
-    "catalog_tools",
     "from_cloudevent",
     "load_engine",
     "opened_with",

@@ -1,7 +1,8 @@
-"""Deliverer: keeps a courier for every active subscription.
+"""Deliverer: keeps a courier for every active subscription that is this process's own.
 
-Called by `kasal webhooks` and `kasal up`. Safe to run several times over: one delivers, the others wait for
-its lease. Subscriptions are found in the read tables, then followed in the log.
+Called by `kasal webhooks` and `kasal up`. Run as many as you like: they share the subscriptions, and what one
+leaves behind when it is lost the others take over from its progress. Subscriptions are found in the read
+tables, then followed in the log.
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ from application.following import AllEvents
 from application.live_events import Form, LiveEvents
 from application.ports import Clock
 from application.webhooks.courier import Courier, Post
-from application.webhooks.lease import Lease
 from application.webhooks.outcomes import Patience
 from application.webhooks.progress import ProgressMoved, ProgressStore
+from application.webhooks.sharing import Share
 from application.webhooks.signing import Secrets
 from domain.errors import KasalError, NotFound
 from domain.subscription import SUBSCRIPTION, Standing, Subscription, SubscriptionCommands
@@ -52,7 +53,7 @@ class Deliverer:
         form: Form,
         clock: Clock,
         *,
-        lease: Lease,
+        share: Share,
         patience: Patience | None = None,
     ) -> None:
         self._live = live
@@ -63,16 +64,18 @@ class Deliverer:
         self._secrets = secrets
         self._form = form
         self._clock = clock
-        self._lease = lease
+        self._share = share
         self._patience = patience or Patience()
         self._couriers: dict[str, tuple[Courier, asyncio.Task[None]]] = {}
+        self._ids: dict[str, None] = {}
+        self._changing = asyncio.Lock()
 
     async def run(self) -> None:
         while True:
-            await self._lease.acquire()
-            log.info("delivering webhooks")
+            await self._share.join()
+            log.info("delivering webhooks", processes=len(self._share.members))
             delivering = asyncio.create_task(self._deliver())
-            keeping = asyncio.create_task(self._lease.keep())
+            keeping = asyncio.create_task(self._share.keep())
             try:
                 await asyncio.wait({delivering, keeping}, return_when=asyncio.FIRST_COMPLETED)
             finally:
@@ -80,24 +83,44 @@ class Deliverer:
                 keeping.cancel()
                 await asyncio.wait({delivering, keeping})
                 await self._stop_all()
-                await self._lease.release()
+                await self._share.leave()
             if not delivering.cancelled() and (error := delivering.exception()):
                 raise error
-            log.warning("another process delivers webhooks now")
+            log.warning("other processes deliver these webhooks for now")
 
     async def _deliver(self) -> None:
         position, ids = await patiently(self._known)
+        self._ids = dict.fromkeys(ids)
         with self._live.watch(None, is_ours) as watch:
             follower = AllEvents(self._live, watch, position, is_ours)
-            for subscription_id in ids:
-                await self._refresh(subscription_id, is_fresh=False)
-            while True:
-                changed = [frame.recorded for frame in await follower.next(CHECK_S)]
-                for subscription_id in dict.fromkeys(recorded.entity_id for recorded in changed):
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._keep_balance())
+                tasks.create_task(self._follow(follower))
+
+    async def _follow(self, follower: AllEvents) -> None:
+        while True:
+            changed = [frame.recorded for frame in await follower.next(CHECK_S)]
+            for subscription_id in dict.fromkeys(recorded.entity_id for recorded in changed):
+                self._ids[subscription_id] = None
+                async with self._changing:
                     await self._refresh(subscription_id, is_fresh=True)
 
+    async def _keep_balance(self) -> None:
+        """Couriers for what is this process's own, now and whenever others have come or gone."""
+        while True:
+            self._share.changed.clear()
+            async with self._changing:
+                given = [each for each in self._couriers if not self._share.has(each)]
+                await asyncio.gather(*map(self._stop, given))
+                for subscription_id in [each for each in self._ids if each not in self._couriers]:
+                    await self._refresh(subscription_id, is_fresh=False)
+            await self._share.changed.wait()
+
     async def _refresh(self, subscription_id: str, *, is_fresh: bool) -> None:
-        """The courier as the subscription wants it now."""
+        """The courier as the subscription wants it now, if it is this process's own."""
+        if not self._share.has(subscription_id):
+            await self._stop(subscription_id)
+            return
 
         async def read() -> Subscription:
             return await self._commands.state_of(SUBSCRIPTION, subscription_id)

@@ -28,7 +28,7 @@ PAGE_END = """
 FORGET = "DELETE FROM kasal_commands WHERE key > {0} AND key <= {0} AND at < {0}"
 
 
-async def forget_keys(url: str, before: datetime) -> int:
+async def forget_idempotency_keys(url: str, before: datetime) -> int:
     """How many. before: with a zone. Raises `LogUnavailable`."""
     if is_memory(url):
         return 0

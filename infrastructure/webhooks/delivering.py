@@ -5,6 +5,7 @@ Called by `wiring` for `kasal webhooks` and `kasal up`. Its one rule: what it op
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 from collections.abc import Sequence
@@ -13,9 +14,9 @@ from application.commands import CommandHandler
 from application.live_events import Feed, LiveEvents
 from application.ports import Clock, EventLog
 from application.webhooks.deliverer import Deliverer
-from application.webhooks.lease import Lease
+from application.webhooks.sharing import Share
 from application.webhooks.signing import Secrets
-from domain.errors import Invalid
+from domain.errors import Invalid, Unavailable
 from infrastructure.nats.cloudevents import to_cloudevent
 from infrastructure.nats.connection import Connection
 from infrastructure.nats.progress import JetStreamProgress
@@ -41,7 +42,7 @@ async def deliver(
     *,
     is_alone: bool,
 ) -> None:
-    """Until cancelled. is_alone: no other process can hold the lease. Raises `Invalid` without a key."""
+    """Until cancelled. is_alone: there is no other process. Raises `Invalid` without a key."""
     if secrets is None:
         raise Invalid("KASAL_WEBHOOK_KEY: expected 32 characters or more, the same as of the API")
     store, sender = JetStreamProgress(connection), Sender(settings.webhook_hosts)
@@ -58,9 +59,16 @@ async def deliver(
         secrets,
         to_cloudevent,
         clock,
-        lease=Lease(store, f"{socket.gethostname()}-{os.getpid()}", is_alone=is_alone),
+        share=Share(store, f"{socket.gethostname()}-{os.getpid()}", is_alone=is_alone),
     )
     try:
         await deliverer.run()
     finally:
         await sender.close()
+
+
+async def progress_once_there(connecting: asyncio.Task[Connection], subscription_id: str) -> bytes:
+    """What a subscription's courier has saved last. Raises `Unavailable` while NATS is away."""
+    if not connecting.done():
+        raise Unavailable("NATS was not reached yet")
+    return (await JetStreamProgress(connecting.result()).load(subscription_id))[0]

@@ -26,6 +26,10 @@ class MemoryProgress:
         self._kept[key] = (body, self._last)
         return self._last
 
+    def kept(self, key: str) -> bytes:
+        """What is stored, for whoever only wants to know."""
+        return self._kept.get(key, (b"", 0))[0]
+
     def _check(self) -> None:
         if self.is_away:
             raise Unavailable("away")

@@ -24,6 +24,10 @@ Check = Callable[[], Awaitable[None]]
 """Returns when all is well; raises a `KasalError` that says what is not."""
 
 
+async def nothing(_: str) -> bytes:
+    return b""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Parts:
     """
@@ -36,6 +40,7 @@ class Parts:
                       even while NATS is away, or raises `Unavailable`
     webhook_secrets   None where the installation has no key for webhooks: none can be made
     check_webhook_url raises `Invalid` for a URL that no webhook may have
+    webhook_progress  what a subscription's courier has saved, b"" for nothing; raises `Unavailable`
     required          what /readyz demands, by name: without it commands can not be accepted
     degraded          what /readyz?verbose reports besides: without it answers are late, but nothing is lost
     """
@@ -52,6 +57,7 @@ class Parts:
     subscribe_tokens: Callable[[str, str], AbstractAsyncContextManager[AsyncIterator[bytes]]]
     webhook_secrets: Secrets | None = None
     check_webhook_url: Callable[[str], object] = str
+    webhook_progress: Callable[[str], Awaitable[bytes]] = nothing
     required: Mapping[str, Check] = field(default_factory=dict)
     degraded: Mapping[str, Check] = field(default_factory=dict)
 

@@ -1,4 +1,4 @@
-"""Webhooks, the queries: list, detail, what could not be delivered."""
+"""Webhooks, the queries: list, detail, how far it is, what could not be delivered."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ import msgspec
 from litestar import get
 from litestar.params import FromPath
 
+from application.webhooks.standing import Delivery, delivery_of
 from domain.subscription import Standing
-from interfaces.http.answers import Answer
+from interfaces.http.answers import Answer, json_answer
 from interfaces.http.identifiers import checked_id
-from interfaces.http.operation import a_list, a_resource
-from interfaces.http.queries import ListQuery, Query, document_answer, page_answer, read_query
+from interfaces.http.operation import DETAIL_PROBLEMS, QUERY_HEADERS, a_list, a_resource, operation
+from interfaces.http.queries import ListQuery, Query, document_answer, page_answer, reached, read_query
 from interfaces.http.request import ApiRequest
 from projections.subscriptions import (
     NAME,
@@ -74,4 +75,28 @@ async def dead_letters(request: ApiRequest, subscription_id: FromPath[str]) -> A
     return await page_answer(request, (NAME,), query, list_dead_letters, found_by)
 
 
-ROUTES = (list_all, detail, dead_letters)
+@get(
+    "/v1/subscriptions/{subscription_id:str}/delivery",
+    opt=operation(
+        "get_delivery",
+        "How far the delivery is",
+        tag=TAG,
+        query=Query,
+        answer={200: Delivery},
+        problems=(*DETAIL_PROBLEMS, "log_unavailable"),
+        headers=QUERY_HEADERS,
+        gives=("Kasal-Position",),
+    ),
+)
+async def delivery(request: ApiRequest, subscription_id: FromPath[str]) -> Answer:
+    """Position, lag, failures and the next attempt, as the delivery saved them: about a second ago; where it
+    had nothing to send, ten."""
+    query, found_by = read_query(request, Query), checked_id("subscription", subscription_id)
+    fields = await reached(request, (NAME,), query.after)
+    await get_subscription(request.parts.read, request.tenant, found_by)
+    saved = await request.parts.webhook_progress(found_by)
+    head = await request.parts.read_log.head()
+    return json_answer(delivery_of(saved, head), headers=fields)
+
+
+ROUTES = (list_all, detail, delivery, dead_letters)

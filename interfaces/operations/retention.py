@@ -76,7 +76,7 @@ def cleanup(older_than: timedelta, keys_older_than: timedelta, dry_run: bool) ->
             return name(found, "dropped")
         count, _ = each_in_turn(found, dropping(client))
     click.echo(f"{count} executions dropped from the read tables")
-    forgotten = asyncio.run(forget_keys(settings, datetime.now(UTC) - keys_older_than))
+    forgotten = asyncio.run(forget_idempotency_keys(settings, datetime.now(UTC) - keys_older_than))
     click.echo(f"{forgotten} idempotency keys forgotten")
     return None
 
@@ -114,6 +114,6 @@ def name(found: Iterable[Listed], what: str) -> None:
     click.echo(f"{count} executions would be {what}", err=True)
 
 
-async def forget_keys(settings: Settings, before: datetime) -> int:
+async def forget_idempotency_keys(settings: Settings, before: datetime) -> int:
     async with Installation(settings) as installation:
-        return await installation.forget_keys(before)
+        return await installation.forget_idempotency_keys(before)

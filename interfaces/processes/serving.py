@@ -72,6 +72,7 @@ async def parts_of(installation: Installation, *, follow_log: bool = False) -> P
         to_cloudevent=to_cloudevent,
         subscribe_tokens=installation.tokens_of,
         webhook_secrets=installation.webhook_secrets(),
+        webhook_progress=installation.webhook_progress,
         check_webhook_url=installation.check_webhook_url,
         required={"event_log": installation.check_log},
         degraded={"read_tables": installation.check_read, "nats": installation.check_nats},

@@ -6,13 +6,14 @@ import asyncio
 
 import pytest
 
-from application.webhooks.lease import Lease
 from application.webhooks.progress import ProgressMoved, ProgressStore
+from application.webhooks.sharing import Share
 from infrastructure.nats.connection import Connection
 from infrastructure.nats.jetstream import ask
 from infrastructure.nats.progress import JetStreamProgress
 from infrastructure.nats.subjects import WEBHOOKS
 from infrastructure.webhooks.memory import MemoryProgress
+from tests.waiting import eventually
 
 
 @pytest.fixture(params=["memory", "jetstream"])
@@ -50,29 +51,52 @@ async def test_one_of_many_savers_wins(store: ProgressStore) -> None:
     assert sum(isinstance(outcome, int) for outcome in outcomes) == 1
 
 
-async def test_a_lease_is_taken_over_when_its_holder_is_silent(
-    store: ProgressStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("application.webhooks.lease.RENEW_S", 0.1)
-    monkeypatch.setattr("application.webhooks.lease.SILENT_S", 1.0)
-    first, second = Lease(store, "first"), Lease(store, "second")
-    await first.acquire()
-    keeping = asyncio.create_task(first.keep())
-    acquiring = asyncio.create_task(second.acquire())
-    done, _ = await asyncio.wait({acquiring}, timeout=2.0)
-    assert not done
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, seconds in (("RENEW_S", 0.1), ("GIVE_UP_S", 3.0), ("SILENT_S", 4.0), ("HANDOVER_S", 0.5)):
+        monkeypatch.setattr(f"application.webhooks.sharing.{name}", seconds)
+
+
+@pytest.mark.usefixtures("hasty")
+async def test_each_webhook_belongs_to_one_of_those_who_are_there(store: ProgressStore) -> None:
+    shares = [Share(store, name) for name in ("a", "b", "c")]
+    await asyncio.gather(*(share.join() for share in shares))
+    keeping = [asyncio.create_task(share.keep()) for share in shares]
+    await eventually(lambda: all(share.members == ("a", "b", "c") for share in shares), 30)
+    owners = owners_of(shares)
+    assert set(owners.values()) == {0, 1, 2}
+    keeping[0].cancel()
+    await eventually(lambda: all(share.members == ("b", "c") for share in shares[1:]), 30)
+    left = owners_of(shares[1:])
+    assert all(left[each] + 1 == owner for each, owner in owners.items() if owner)
+    await shares[1].leave()
+    await eventually(lambda: shares[2].members == ("c",), 30)
+    assert set(owners_of(shares[2:]).values()) == {0}
+    async with asyncio.timeout(30):
+        await keeping[1]
+    keeping[2].cancel()
+    await asyncio.wait(keeping)
+
+
+def owners_of(shares: list[Share]) -> dict[str, int]:
+    """To which of them each webhook belongs: to one."""
+    found = {}
+    for number in range(60):
+        (found[str(number)],) = [n for n, share in enumerate(shares) if share.has(str(number))]
+    return found
+
+
+@pytest.mark.usefixtures("hasty")
+async def test_whoever_was_taken_for_gone_stops(store: ProgressStore) -> None:
+    slow, other = Share(store, "slow"), Share(store, "other")
+    await slow.join()
+    await other.join()
+    keeping = asyncio.create_task(other.keep())
+    await eventually(lambda: other.members == ("other",), 30)
+    async with asyncio.timeout(30):
+        await slow.keep()
     keeping.cancel()
-    async with asyncio.timeout(10):
-        await acquiring
-        await first.keep()
-
-
-async def test_a_lease_that_is_released_is_free_at_once(store: ProgressStore) -> None:
-    first, second = Lease(store, "first"), Lease(store, "second")
-    await first.acquire()
-    await first.release()
-    async with asyncio.timeout(10):
-        await second.acquire()
+    await asyncio.wait([keeping])
 
 
 async def test_a_lost_stream_is_made_again(nats_connection: Connection) -> None:

@@ -23,6 +23,7 @@ from application.commands import CommandHandler, Context
 from application.contents import Contents
 from application.ports import EventFeed, EventLog
 from application.relay import relay
+from application.webhooks.progress import ProgressStore
 from application.webhooks.signing import Secrets
 from domain.catalog import Model, SetEntry
 from domain.errors import Unavailable
@@ -80,6 +81,16 @@ class Tokens:
             yield await queue.get()
 
 
+class Progress:
+    """Where couriers save; a test that has some says where."""
+
+    def __init__(self) -> None:
+        self.store: ProgressStore | None = None
+
+    async def saved(self, subscription_id: str) -> bytes:
+        return (await self.store.load(subscription_id))[0] if self.store else b""
+
+
 @dataclass
 class Stack:
     """What runs, and a client to it."""
@@ -94,6 +105,7 @@ class Stack:
     app: Any
     loops: dict[str, asyncio.Task[None]]
     audit_store: AuditStore
+    progress: Progress
 
     async def workflow(self, **changes: object) -> str:
         """A saved workflow's id."""
@@ -148,7 +160,7 @@ async def running(
     commands = CommandHandler(log, SystemClock())
     await commands.handle(SetEntry(kind="models", entry=Model(name="demo/model", default=True)), SYSTEM)
     tokens = Tokens()
-    audit_store = open_audit_store(url)
+    audit_store, progress = open_audit_store(url), Progress()
     parts = Parts(
         settings=Settings(**settings),
         clock=SystemClock(),
@@ -161,6 +173,7 @@ async def running(
         to_cloudevent=to_cloudevent,
         subscribe_tokens=tokens.listen,
         webhook_secrets=SECRETS,
+        webhook_progress=progress.saved,
         check_webhook_url=lambda url: target_of(url, ("127.0.0.1",)),
         required={"log": lambda: reach(log)},
     )
@@ -171,7 +184,7 @@ async def running(
     }
     try:
         async with serving(app) as address, httpx.AsyncClient(base_url=address, timeout=60) as client:
-            yield Stack(address, client, log, read, commands, feed, tokens, app, loops, audit_store)
+            yield Stack(address, client, log, read, commands, feed, tokens, app, loops, audit_store, progress)
             await end_streams(app)
     finally:
         for task in loops.values():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,38 @@ async def test_a_delivery_that_fails_keeps_its_id_and_gets_a_new_time(
     assert len({each.headers["webhook-id"] for each in received}) == 1
     for each in received:
         each.verify(subscribed["secret"])
+
+
+async def test_it_is_shown_how_far_a_delivery_is_and_when_it_is_tried_again(
+    own_stack: Stack, endpoint: Endpoint
+) -> None:
+    store = MemoryProgress()
+    async with delivering(own_stack, store, patience=Patience([60.0])):
+        subscribed = await subscribe(own_stack, endpoint, **ENDS)
+        path = f"/v1/subscriptions/{subscribed['id']}/delivery"
+        assert (await own_stack.client.get("/v1/subscriptions/nobody/delivery")).status_code == 404
+        await cancelled(own_stack, await own_stack.workflow())
+        (taken,) = await endpoint.until(1)
+
+        async def is_taken() -> bool:
+            found = (await own_stack.client.get(path)).json()
+            return found["position"] is not None and found["last_taken_at"] is not None
+
+        await eventually(is_taken)
+        endpoint.answer = lambda _: (500, {})
+        await cancelled(own_stack, await own_stack.workflow())
+        await endpoint.until(2)
+
+        async def failing() -> dict[str, Any] | None:
+            found: dict[str, Any] = (await own_stack.client.get(path)).json()
+            return found if found["failures"] else None
+
+        found = await eventually(failing)
+    assert found is not None
+    assert (found["waiting"], found["failures"]) == (1, 1)
+    assert found["last_taken_at"] < found["failing_since"] < found["next_try_at"]
+    assert taken.position <= found["position"] == endpoint.received[-1].position - 1
+    assert found["lag"] == await own_stack.log.head() - found["position"]
 
 
 async def test_one_slow_endpoint_delays_no_other(
@@ -181,39 +214,58 @@ async def test_a_deliverer_goes_on_where_another_stopped(own_stack: Stack, endpo
         assert {each.event["subject"] for each in endpoint.received} == {again}
 
 
-async def test_a_second_deliverer_waits_and_takes_over(
-    own_stack: Stack, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who comes and goes is soon seen."""
+    for name, seconds in (("RENEW_S", 0.1), ("GIVE_UP_S", 5.0), ("SILENT_S", 8.0), ("HANDOVER_S", 0.5)):
+        monkeypatch.setattr(f"application.webhooks.sharing.{name}", seconds)
+
+
+@pytest.mark.usefixtures("hasty")
+async def test_deliverers_share_the_subscriptions_and_take_over_from_each_other(
+    own_stack: Stack, endpoint: Endpoint
 ) -> None:
-    monkeypatch.setattr("application.webhooks.lease.RENEW_S", 0.1)
-    monkeypatch.setattr("application.webhooks.lease.SILENT_S", 1.5)
     store = MemoryProgress()
-    await subscribe(own_stack, endpoint, **ENDS)
+    ids = {(await subscribe(own_stack, endpoint, **ENDS))["id"] for _ in range(8)}
     workflow_id = await own_stack.workflow()
-    async with delivering(own_stack, store), delivering(own_stack, store, is_alone=False):
-        for _ in range(3):
-            await cancelled(own_stack, workflow_id)
-        await endpoint.until(3)
-    async with delivering(own_stack, store, is_alone=False):
+    async with delivering(own_stack, store, name="a") as first, delivering(own_stack, store, name="b"):
+        await eventually(lambda: shares(store) == {"a", "b"}, 30)
         await cancelled(own_stack, workflow_id)
-        await endpoint.until(4)
-    assert sorted(endpoint.positions()) == endpoint.positions()
-    assert len(set(endpoint.positions())) == 4
+        await endpoint.until(8)
+        await break_off(first)
+        await cancelled(own_stack, workflow_id)
+        await endpoint.until(16)
+    async with delivering(own_stack, store, name="c"):
+        await cancelled(own_stack, workflow_id)
+        await endpoint.until(24)
+    taken = [each.position for each in endpoint.received]
+    assert {taken.count(position) for position in taken} == {len(ids)}
+    assert taken == sorted(taken)
 
 
+async def break_off(deliverer: asyncio.Task[None]) -> None:
+    deliverer.cancel()
+    await asyncio.wait([deliverer])
+
+
+def shares(store: MemoryProgress) -> set[str]:
+    return set(json.loads(store.kept("roster") or b"{}"))
+
+
+@pytest.mark.usefixtures("hasty")
 async def test_while_the_store_is_away_deliveries_stop_and_then_go_on(
     own_stack: Stack, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("application.webhooks.lease.RENEW_S", 0.05)
-    monkeypatch.setattr("application.webhooks.lease.GIVE_UP_S", 0.2)
+    monkeypatch.setattr("application.webhooks.sharing.GIVE_UP_S", 0.5)
     store = MemoryProgress()
     await subscribe(own_stack, endpoint, **ENDS)
     workflow_id = await own_stack.workflow()
-    async with delivering(own_stack, store):
+    async with delivering(own_stack, store, name="a"):
         first = await cancelled(own_stack, workflow_id)
         await endpoint.until(1)
         store.is_away = True
         second = await cancelled(own_stack, workflow_id)
-        await asyncio.sleep(0.5)
+        await asyncio.sleep(1.0)
         store.is_away = False
         await eventually(lambda: second in {each.event["subject"] for each in endpoint.received})
     assert {each.event["subject"] for each in endpoint.received} == {first, second}

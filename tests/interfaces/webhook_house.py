@@ -13,9 +13,9 @@ from typing import Any
 
 from application.live_events import LiveEvents
 from application.webhooks.deliverer import Deliverer
-from application.webhooks.lease import Lease
 from application.webhooks.outcomes import Patience
 from application.webhooks.progress import ProgressStore
+from application.webhooks.sharing import Share
 from infrastructure.clock import SystemClock
 from infrastructure.nats.cloudevents import to_cloudevent
 from infrastructure.webhooks.sending import Sender
@@ -34,10 +34,10 @@ async def delivering(
     store: ProgressStore,
     *,
     patience: Patience = QUICK,
-    is_alone: bool = True,
+    name: str = "",
     timeout_s: float = 5,
 ) -> AsyncIterator[asyncio.Task[None]]:
-    """A deliverer beside the stack."""
+    """A deliverer beside the stack; with a name, one of several."""
 
     async def known() -> tuple[int, list[str]]:
         return await position_of(stack.read, [NAME]), await all_subscriptions(stack.read)
@@ -52,9 +52,10 @@ async def delivering(
         SECRETS,
         to_cloudevent,
         SystemClock(),
-        lease=Lease(store, "test", is_alone=is_alone),
+        share=Share(store, name, is_alone=not name),
         patience=patience,
     )
+    stack.progress.store = store
     task = asyncio.create_task(deliverer.run())
     try:
         yield task

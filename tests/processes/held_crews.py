@@ -23,7 +23,7 @@ from domain.catalog import Model, SetEntry
 from domain.definition import Definition
 from infrastructure.clock import SystemClock
 from infrastructure.nats.connection import Connection, connect
-from infrastructure.wiring import catalog_tools
+from infrastructure.tools.cataloguing import catalog_tools
 from projections.database import ReadDatabase, open_read_database
 from seeds.planting import Seeds
 from tests.infrastructure.crew.crews import OPENAI

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from application.ports import CommandRecord, EventLog
-from infrastructure.event_log.forgetting import PAGE, forget_keys
+from infrastructure.event_log.forgetting import PAGE, forget_idempotency_keys
 from tests.contracts.event_log_commands import a_command
 from tests.infrastructure.event_log.audited import tamper
 
@@ -30,10 +30,10 @@ async def test_only_keys_that_came_before_the_moment_are_forgotten(
     await append(event_log, "a-new-one")
     await append(event_log, "young")
     before = datetime.now(UTC) - timedelta(days=7)
-    forgetting = asyncio.create_task(forget_keys(event_log_url, before))
+    forgetting = asyncio.create_task(forget_idempotency_keys(event_log_url, before))
     await asyncio.gather(*(append(event_log, f"meanwhile-{number}") for number in range(20)))
     assert await forgetting == old
-    assert await forget_keys(event_log_url, before) == 0
+    assert await forget_idempotency_keys(event_log_url, before) == 0
     assert await event_log.command_record("old-00000") is None
     for key in ("a-new-one", "young", "meanwhile-7"):
         assert await event_log.command_record(key) is not None
