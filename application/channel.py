@@ -15,7 +15,7 @@ from application.commands import CommandHandler, Context, Outcome
 from application.contents import Contents, Part, named, part_fault
 from application.day_budgets import DayBudgets
 from application.journals import past_of_step
-from application.ports import Assignment, EventLog, PastReview, Prior
+from application.ports import Assignment, EventLog, PastReview, Prior, UnknownCall
 from domain.errors import Conflict, Draining, Held, KasalError, NotFound, Rejected, Unavailable
 from domain.execution import (
     EXECUTION,
@@ -28,7 +28,6 @@ from domain.execution import (
     StepFailed,
     StepStatus,
     TaskOutput,
-    ToolCallStarted,
     refused_beginnings,
 )
 
@@ -104,7 +103,7 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     assignment: Assignment | None = None
     journal: tuple[Journaled | Prior, ...] = ()
-    unknown: tuple[ToolCallStarted, ...] = ()
+    unknown: tuple[UnknownCall, ...] = ()
     reviews: tuple[PastReview, ...] = ()
     outputs: dict[str, TaskOutput] = {}
     part: Part | None = None

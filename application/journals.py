@@ -12,7 +12,7 @@ from typing import NamedTuple, cast
 import msgspec
 
 from application.contents import digest_of
-from application.ports import EventLog, PastReview, Prior
+from application.ports import EventLog, PastReview, Prior, UnknownCall
 from domain.errors import NotFound
 from domain.execution import (
     CallReused,
@@ -50,7 +50,7 @@ class StepPast(NamedTuple):
     """
 
     journal: tuple[Journaled | Prior, ...]
-    unknown: tuple[ToolCallStarted, ...]
+    unknown: tuple[UnknownCall, ...]
     reviews: tuple[PastReview, ...]
 
 
@@ -108,12 +108,13 @@ class StepHistory:
         self._step = step
         self._intents: dict[str, ToolCallStarted] = {}
         self._begun: dict[str, Origin] = {}
+        self._first_by: dict[str, str] = {}
         self._shown: dict[str, str] = {}
 
     @property
-    def unknown(self) -> tuple[ToolCallStarted, ...]:
+    def unknown(self) -> tuple[UnknownCall, ...]:
         """The tool calls that were begun, and have no outcome."""
-        return tuple(self._intents[call] for call in self._begun)
+        return tuple(UnknownCall(self._intents[call], self._first_by[call]) for call in self._begun)
 
     def inherit(self, execution_id: str, events: Iterable[Recorded], edits: Iterable[Edit]) -> None:
         """The past that one more execution gives, and what whoever forked has changed in all of it."""
@@ -161,6 +162,8 @@ class StepHistory:
         match event:
             case ToolCallStarted(step=self._step, call=call):
                 self._intents[call] = event
+                if call not in self._begun:
+                    self._first_by[call] = execution_id
                 self._begun[call] = Origin(execution_id, version, call)
             case StepSuspended(step=self._step, wait=wait) if wait.kind == "human_input":
                 self._shown[wait.id] = digest_of(wait.message.encode())

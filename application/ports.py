@@ -59,6 +59,7 @@ __all__ = [
     "Replayed",
     "Reporter",
     "Stopped",
+    "UnknownCall",
     "Work",
     "WorkQueue",
 ]
@@ -166,6 +167,14 @@ class Prior(msgspec.Struct, frozen=True, tag_field="type", tag="Prior", omit_def
     is_edited: bool = False
 
 
+class UnknownCall(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A tool call that was begun, and no more was heard. begun_by: the execution, of a fork's past, under
+    whose key it went out; "": the step's own."""
+
+    intent: ToolCallStarted
+    begun_by: str = ""
+
+
 class PastReview(msgspec.Struct, frozen=True):
     """What a person said of an output. shown: SHA-256 (hex) of what they were shown of it."""
 
@@ -182,7 +191,7 @@ class Assignment(msgspec.Struct, frozen=True, kw_only=True):
     journal  the calls whose outcome is known: of earlier attempts, then of the past that a fork has; in order
     done     tasks of this step that a fork has taken over: not worked on, their outputs are in `outputs`
     former_models, is_what_if  see `ForkedFrom`
-    unknown  tool calls of earlier attempts whose outcome nobody knows: begun, and no more was heard
+    unknown  tool calls of earlier attempts whose outcome nobody knows, in the past of a fork too
     reviews  what people said of the outputs of the step's tasks, in the past of a fork too
     """
 
@@ -200,7 +209,7 @@ class Assignment(msgspec.Struct, frozen=True, kw_only=True):
     done: tuple[str, ...] = ()
     former_models: dict[str, tuple[Model, ...]] = {}
     is_what_if: bool = False
-    unknown: tuple[ToolCallStarted, ...] = ()
+    unknown: tuple[UnknownCall, ...] = ()
     reviews: tuple[PastReview, ...] = ()
     tenant: str = "default"
 

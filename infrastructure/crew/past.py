@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from hashlib import sha256
 from typing import cast
 
 from application.contents import digest_of
@@ -86,10 +87,17 @@ class Questions:
     """
 
     def __init__(self, assignment: Assignment) -> None:
-        self.unknown = {intent.call: intent for intent in assignment.unknown}
+        self.unknown = {unknown.intent.call: unknown.intent for unknown in assignment.unknown}
+        self._begun_by = {each.intent.call: each.begun_by for each in assignment.unknown if each.begun_by}
+        self._execution_id = assignment.execution_id
         self.asks: Callable[[ToolCallStarted], bool] = lambda _: True
         self._is_what_if = assignment.is_what_if
         self._reviews = {(past.said.review, past.shown): past.said for past in assignment.reviews}
+
+    def key(self, call: str) -> str:
+        """What a server knows a tool call by, unique among all: that of the execution which first sent it."""
+        begun_by = self._begun_by.get(call, self._execution_id)
+        return sha256(f"{begun_by} {call}".encode()).hexdigest()
 
     def about(self, intent: ToolCallStarted, policy: UnknownOutcome) -> Wait | Failure | None:
         """What a call whose outcome nobody knows leads to; None: it is sent again."""

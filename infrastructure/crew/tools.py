@@ -7,7 +7,6 @@ never the end of the step.
 from __future__ import annotations
 
 from functools import cache
-from hashlib import sha256
 from typing import Any, cast
 
 from crewai.tools import BaseTool
@@ -94,9 +93,7 @@ class ReportedTool(BaseTool):  # type: ignore[misc]
         return result
 
     def _context(self, call: str) -> ToolContext:
-        """The call's id is unique within its execution; what a server knows it by has to be so among all."""
-        key = sha256(f"{self._lane.run.assignment.execution_id} {call}".encode()).hexdigest()
-        return ToolContext(self._settings, call, key)
+        return ToolContext(self._settings, call, self._lane.run.questions.key(call))
 
 
 def said(error: ToolError) -> str:

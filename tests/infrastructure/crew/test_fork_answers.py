@@ -8,6 +8,7 @@ from __future__ import annotations
 from types import ModuleType
 from typing import Any
 
+import msgspec
 import pytest
 
 from application.forks import fork_execution
@@ -105,3 +106,16 @@ async def test_a_fork_can_give_the_answer_of_a_call_that_nobody_knows_of(
     reused = [event for event in await events(house, "f") if isinstance(event, CallReused) and event.tool]
     intent = (await events(house)).index(begun) + 1
     assert [(one.origin.version, one.is_edited) for one in reused] == [(intent, True)]
+
+
+async def test_a_fork_sends_an_idempotent_call_of_its_past_again_under_the_same_key(
+    house: House, letters: ModuleType, model: ModelServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(letters, "TOOL", msgspec.structs.replace(letters.TOOL, idempotent=True))
+    await crashed(house, letters, model, "hang")
+    await house.commands.handle(CancelExecution(execution_id="x"), ME)
+    await fork(house)
+    async with house.running(house.runner("r2", engine()).run()):
+        assert isinstance(await ended(house, "f"), ExecutionCompleted)
+    assert len(letters.EFFECTS) == 2
+    assert letters.EFFECTS[0] == letters.EFFECTS[1]
