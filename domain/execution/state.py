@@ -93,8 +93,7 @@ def evolve(state: Execution, event: ExecutionEvents) -> Execution:
         case ExecutionResumed():
             return at_rest(replace(state, status=Status.PENDING, is_paused_by_parent=False))
         case ExecutionRetried():
-            steps = {name: sent_back(step) for name, step in state.steps.items()}
-            return replace(state, status=Status.PENDING, steps=steps, retries=state.retries + 1, end=None)
+            return retried(state)
         case ExecutionHeld() | ExecutionAdmitted():
             return replace(state, is_held=isinstance(event, ExecutionHeld))
         case CallSettled() | TaskReviewed():
@@ -203,6 +202,23 @@ def failed(state: Execution, event: StepFailed) -> Execution:
     state = with_step(state, event.step, new)
     base = map_of(state, event.step) if event.is_left_out else None
     return item_done(state, base, event.step) if base is not None else state
+
+
+def retried(state: Execution) -> Execution:
+    """People are asked anew, under other ids: what some of them had agreed to before counts no more."""
+    steps = {name: sent_back(step) for name, step in state.steps.items()}
+    approvals = {
+        name: known if known.decision else replace(known, decision="withdrawn")
+        for name, known in state.approvals.items()
+    }
+    return replace(
+        state,
+        status=Status.PENDING,
+        steps=steps,
+        approvals=approvals,
+        retries=state.retries + 1,
+        end=None,
+    )
 
 
 def sent_back(step: StepState) -> StepState:

@@ -1,4 +1,8 @@
-"""Whatever comes, in whatever order and however often: a flow is where a few plain facts say that it is."""
+"""Whatever comes, in whatever order and however often: a flow is where a few plain facts say that it is.
+
+Crews that work, fail and are begun again; runners that die; people, one of whom is not enough; a signal, a
+time, a map; pauses, retries, and everything once more.
+"""
 
 from __future__ import annotations
 
@@ -6,52 +10,60 @@ from typing import Any
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from msgspec.structs import replace
 
-from domain.definition import Join, Signal, Step
-from domain.errors import Draining, NotFound, Rejected
+from domain.definition import Definition, Delay, Join, Limits, Map, Signal, Step, Task
+from domain.errors import Draining, Held, NotFound, Rejected
 from domain.execution import (
     CancelExecution,
+    ExecutionCommands,
+    Failure,
     PauseExecution,
+    RecordProgress,
     RescheduleStep,
     ResumeExecution,
+    RetryExecution,
     StartStep,
     Status,
+    StepCompleted,
+    StepFailed,
+    StepStarted,
+    StepStatus,
+    TaskCompleted,
+    TaskOutput,
 )
 from domain.message import Event
+from domain.retries import Retry
+from tests.domain.flow_facts import AT_ONCE, ITEMS, MOST_FAILURES, Facts
 from tests.domain.flows import Run, crew, flow, gate
 
 PEOPLE = st.sampled_from(["ada", "bob", "cy"])
-CREWS = st.sampled_from(["draft", "publish", "sorry", "sum"])
+WORK = st.sampled_from(["draft", "publish", "sorry", "sum", *(f"many--{number}" for number in range(ITEMS))])
+SAYS = st.sampled_from(["approve", "approve", "reject", "retry"])
 REFUSALS = (Rejected, NotFound, Draining)
+TIMEOUT = Failure("timeout", "late")
 
 
-def document() -> Any:
-    return flow(
+def document() -> Definition:
+    whole = flow(
         draft=crew("draft"),
-        gate=gate(("draft",), approvals=2, on_reject="sorry"),
+        gate=gate(("draft",), approvals=2, on_reject="sorry", timeout_s=60),
         publish=crew("publish", ("gate",)),
         sorry=crew("sorry"),
         reply=Step(signal=Signal()),
         sum=crew("sum", Join(any=("publish", "sorry", "reply"))),
+        rest=Step(wait=Delay(for_s=5)),
     )
-
-
-def expected(facts: dict[str, Any]) -> dict[str, str]:
-    """Where every step is, from the facts alone: crews that are through, who agreed, what was sent."""
-    done, agreed = facts["done"], len(facts["agreed"]) >= 2
-    decided = agreed or facts["rejected"]
-    steps = {"draft": "completed" if "draft" in done else "scheduled"}
-    if "draft" in done:
-        steps["gate"] = "completed" if agreed else "rejected" if facts["rejected"] else "waiting"
-    if decided:
-        to, away = ("publish", "sorry") if agreed else ("sorry", "publish")
-        steps[away] = "skipped"
-        steps[to] = "completed" if to in done else "scheduled"
-    steps["reply"] = "completed" if facts["signals"] else "waiting"
-    if facts["signals"] or {"publish", "sorry"} & done:
-        steps["sum"] = "completed" if "sum" in done else "scheduled"
-    return steps
+    mapped = Map(over="[1, 2, 3]", tasks=("each",), max_parallel=AT_ONCE, on_failure="continue")
+    each = Task(description="Do {item}", expected_output="done", agent="writer")
+    return replace(
+        whole,
+        tasks={**whole.tasks, "each": each},
+        steps={**whole.steps, "many": Step(map=mapped, after=("rest",))},
+        retry=Retry(on=("timeout",), max_attempts=MOST_FAILURES),
+        limits=Limits(max_attempts=100),
+    )
 
 
 class Flow(RuleBasedStateMachine):
@@ -60,99 +72,192 @@ class Flow(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.flow = Run(document())
-        self.facts: dict[str, Any] = {
-            "done": set(),
-            "agreed": set(),
-            "rejected": False,
-            "signals": 0,
-            "paused": False,
-            "cancelled": False,
-        }
+        self.facts = Facts()
+        self.reports: list[RecordProgress] = []
 
-    @property
-    def is_open(self) -> bool:
-        return not self.facts["cancelled"] and not self.is_complete
-
-    @property
-    def is_complete(self) -> bool:
-        steps = expected(self.facts)
-        return len(steps) == 6 and not {"scheduled", "waiting"} & set(steps.values())
+    @initialize(draft=st.booleans(), signal=st.booleans(), rest=st.booleans())
+    def it_has_come_so_far(self, draft: bool, signal: bool, rest: bool) -> None:
+        """Short runs, too, come to what lies deep."""
+        if draft:
+            self.a_runner_works_a_step(step="draft", is_done=True)
+        if signal:
+            self.a_signal_comes()
+        if rest:
+            self.a_time_comes(step="rest", is_old=False)
 
     def tried(self, action: Any, *arguments: Any, **fields: Any) -> list[Event] | None:
         """The events; None when it was refused, and then nothing may have changed."""
         before = self.flow.state
         try:
             events: list[Event] = action(*arguments, **fields)
+        except Held:
+            raise
         except REFUSALS:
             assert self.flow.state == before
             return None
         return events
 
-    @rule(step=CREWS)
-    def a_runner_works_a_step(self, step: str) -> None:
-        can = self.is_open and not self.facts["paused"] and expected(self.facts).get(step) == "scheduled"
-        if step in self.flow.state.steps:
-            before = len(self.flow.events)
-            worked = self.tried(self.flow.run, step)
-            assert (worked is not None) is can, (step, self.flow.events[before:])
+    def claimed(self, step: str) -> bool:
+        """Whether a runner gets the step as the queue gives it: one lease after the other of its turn."""
+        known = self.flow.state.steps.get(step)
+        turn, is_running = known.turn if known else 1, known and known.status is StepStatus.RUNNING
+        delivery = known.delivery + 1 if known and is_running else 1
+        claim = StartStep(execution_id="x", step=step, turn=turn, delivery=delivery, runner="r")
+        try:
+            return self.tried(self.flow.send, claim) is not None
+        except Held:  # the attempt before was told to let go, and its runner is dead
+            return self.tried(self.flow.send, replace(claim, insists=True)) is not None
+
+    def reported(self, step: str, *, is_done: bool) -> None:
+        known, number = self.flow.state.steps[step], step.rpartition("--")[2]
+        task = f"each--{number}" if step.startswith("many--") else step
+        at: dict[str, Any] = {"step": step, "attempt": known.attempt}
+        done = TaskCompleted(**at, task=task, output=TaskOutput("done"), duration_ms=1)
+        end = StepCompleted(**at) if is_done else StepFailed(**at, failure=TIMEOUT)
+        report = RecordProgress(
+            execution_id="x",
+            step=step,
+            attempt=known.attempt,
+            after=known.recorded,
+            entries=(done, end) if is_done else (end,),
+        )
+        self.reports.append(report)
+        assert self.flow.send(report)
+
+    @rule(step=WORK, is_done=st.sampled_from([True, True, False]))
+    def a_runner_works_a_step(self, step: str, is_done: bool) -> None:
+        can = self.facts.can_work(step)
+        assert self.claimed(step) is can
         if can:
-            self.facts["done"].add(step)
+            self.facts.running.add(step)
+            self.reported(step, is_done=is_done)
+            (self.facts.is_through if is_done else self.facts.fails)(step)
 
-    @rule(who=PEOPLE, says=st.sampled_from(["approve", "reject"]))
-    def a_person_decides(self, who: str, says: str) -> None:
-        asked = expected(self.facts).get("gate") == "waiting"
-        can = self.is_open and asked and who not in self.facts["agreed"]
-        assert (self.tried(self.flow.decide, says, approver=who) is not None) is can
-        if can and says == "approve":
-            self.facts["agreed"].add(who)
-        elif can:
-            self.facts["rejected"] = True
+    @precondition(lambda self: self.workable)
+    @rule(data=st.data(), times=st.integers(1, MOST_FAILURES), is_done=st.booleans())
+    def a_runner_works_what_there_is(self, data: st.DataObject, times: int, is_done: bool) -> None:
+        step = data.draw(st.sampled_from(self.workable))
+        for _ in range(1 if is_done else times):
+            self.a_runner_works_a_step(step=step, is_done=is_done)
 
-    @rule()
-    def a_signal_comes(self) -> None:
-        can = self.is_open and self.facts["signals"] < 5
-        if can or not self.is_open:
-            assert (self.tried(self.flow.signal, "reply", 1) is not None) is can
-        self.facts["signals"] += can
+    @property
+    def workable(self) -> list[str]:
+        return [step for step in sorted(self.facts.steps()) if self.facts.can_work(step)]
 
-    @rule(step=CREWS)
+    @rule(step=WORK)
+    def a_runner_takes_a_step_and_dies(self, step: str) -> None:
+        can = self.facts.can_work(step)
+        assert self.claimed(step) is can
+        if can:
+            self.facts.running.add(step)
+
+    @rule(step=WORK, data=st.data())
+    def what_is_old_comes_again(self, step: str, data: st.DataObject) -> None:
+        """A report, and a lease of a turn that is over."""
+        if self.reports:
+            assert not self.tried(self.flow.send, data.draw(st.sampled_from(self.reports)))
+        known = self.flow.state.steps.get(step)
+        turn = (known.turn if known else 1) - 1
+        late = StartStep(execution_id="x", step=step, turn=turn, delivery=1, runner="old")
+        assert not self.tried(self.flow.send, late)
+        if not self.facts.failed:
+            assert self.tried(self.flow.send, RetryExecution(execution_id="x")) is None
+
+    @rule(step=WORK)
     def the_queue_is_lost(self, step: str) -> None:
         known = self.flow.state.steps.get(step)
         turn = known.turn if known else 1
         command = RescheduleStep(execution_id="x", step=step, turn=turn, reason="lost")
         self.tried(self.flow.send, command)
+        if self.facts.is_open and not self.facts.paused:
+            self.facts.running.discard(step)
 
-    @rule(step=CREWS)
-    def an_old_lease_comes_again(self, step: str) -> None:
-        known = self.flow.state.steps.get(step)
-        turn = (known.turn if known else 1) - 1
-        late = StartStep(execution_id="x", step=step, turn=turn, delivery=1, runner="old")
-        assert not self.tried(self.flow.send, late)
+    @rule(who=PEOPLE, says=SAYS, is_old=st.sampled_from([False, False, False, True]))
+    def a_person_decides(self, who: str, says: str, is_old: bool) -> None:
+        asked = self.facts.asked - is_old
+        is_asked = self.facts.steps().get("gate") == "waiting" and not is_old and "draft" in self.facts.done
+        can = self.facts.is_open and is_asked and who not in self.facts.agreed
+        decided = self.tried(self.flow.decide, says, f"{asked}-gate", approver=who, comment="so")
+        assert (decided is not None) is can
+        if can and says == "approve":
+            self.facts.agreed.add(who)
+            self.facts.decision = "approved" if len(self.facts.agreed) == 2 else ""
+        elif can and says == "reject":
+            self.facts.decision = "rejected"
+        elif can:
+            self.facts.sends_back()
+
+    @rule()
+    def a_signal_comes(self) -> None:
+        can = self.facts.is_open and self.facts.signals < 5
+        if can or not self.facts.is_open:
+            assert (self.tried(self.flow.signal, "reply", 1) is not None) is can
+        self.facts.signals += can
+
+    @rule(step=st.sampled_from(["rest", "rest", "gate", "reply", "many", "draft"]), is_old=st.booleans())
+    def a_time_comes(self, step: str, is_old: bool) -> None:
+        """Of what waits for one; a timer that was set before ends nothing."""
+        wait = known.wait if (known := self.flow.state.steps.get(step)) else None
+        is_due = self.facts.is_open and self.facts.steps().get(step) == "waiting" and not is_old
+        rung = self.tried(self.flow.ring, step, "0-old" if is_old or wait is None else wait.id)
+        assert bool(rung) is (is_due and step in ("rest", "gate"))
+        if is_due and step == "rest":
+            self.facts.rested = True
+        elif is_due and step == "gate":
+            self.facts.decision = "rejected"
 
     @rule(is_paused=st.booleans())
     def it_is_paused_or_resumed(self, is_paused: bool) -> None:
-        kind = PauseExecution if is_paused else ResumeExecution
-        if self.tried(self.flow.send, kind(execution_id="x")) is not None and self.is_open:
-            self.facts["paused"] = is_paused
+        command = (PauseExecution if is_paused else ResumeExecution)(execution_id="x")
+        if self.tried(self.flow.send, command) is not None and self.facts.is_open:
+            self.facts.paused = is_paused
+            self.facts.running.clear() if is_paused else None
 
-    @precondition(lambda self: len(self.flow.events) > 12)
+    @precondition(lambda self: self.facts.failed)
+    @rule()
+    def it_is_retried(self) -> None:
+        retried = self.tried(self.flow.send, RetryExecution(execution_id="x"))
+        assert retried is not None
+        self.facts.is_retried()
+
+    @precondition(lambda self: len(self.flow.events) > 40)
     @rule()
     def it_is_cancelled(self) -> None:
-        self.tried(self.flow.send, CancelExecution(execution_id="x"))
-        self.facts["cancelled"] = self.facts["cancelled"] or not self.is_complete
+        cancel: ExecutionCommands = CancelExecution(execution_id="x")
+        self.tried(self.flow.send, cancel)
+        self.facts.cancelled = self.facts.cancelled or self.facts.is_open
 
     @invariant()
     def every_step_is_where_the_facts_say(self) -> None:
-        assert {name: str(step) for name, step in self.flow.statuses().items()} == expected(self.facts)
+        steps = {name: str(step) for name, step in self.flow.statuses().items()}
+        assert steps == self.pending(steps) | self.facts.steps()
+
+    @staticmethod
+    def pending(steps: dict[str, str]) -> dict[str, str]:
+        """A step that was sent back is as if it had not begun."""
+        return {name: status for name, status in steps.items() if status == "pending"}
 
     @invariant()
-    def it_ends_when_every_step_has(self) -> None:
-        status = self.flow.state.status
-        if self.facts["cancelled"]:
+    def its_status_is_what_the_facts_say(self) -> None:
+        status, facts = self.flow.state.status, self.facts
+        if facts.cancelled:
             assert status is Status.CANCELLED
+        elif facts.failed:
+            assert status is Status.FAILED
+        elif facts.is_complete:
+            assert status is Status.COMPLETED
+        elif facts.paused:
+            assert status is Status.PAUSED
         else:
-            assert (status is Status.COMPLETED) is self.is_complete
+            is_active = {"scheduled", "running"} & set(facts.steps().values())
+            assert (status is Status.WAITING) is not bool(is_active)
+            assert status in (Status.WAITING, Status.PENDING, Status.RUNNING)
+
+    @invariant()
+    def no_number_is_used_twice(self) -> None:
+        begun = [(event.step, event.attempt) for event in self.flow.events if isinstance(event, StepStarted)]
+        assert len(begun) == len(set(begun))
 
 
 TestFlow = Flow.TestCase
-TestFlow.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestFlow.settings = settings(max_examples=80, stateful_step_count=50, deadline=None)

@@ -24,6 +24,7 @@ from domain.execution import (
     StepFailed,
     StepScheduled,
     StepStarted,
+    StepStatus,
     TaskOutput,
 )
 from domain.message import Event
@@ -190,3 +191,19 @@ def test_what_failed_behind_a_rejection_that_leads_somewhere_is_retried() -> Non
     end = StepFailed(step="sorry", attempt=1, failure=slow)
     run.send(RecordProgress(execution_id="x", step="sorry", attempt=1, after=0, entries=(end,)))
     assert run.send(RETRY) == [ExecutionRetried(), StepScheduled(step="sorry", turn=2, reason="retried")]
+
+
+def test_who_agreed_before_an_execution_failed_and_was_retried_is_asked_again() -> None:
+    run = Run(flow(a=crew("a"), gate=gate(("a",), approvals=2), b=crew("b"), c=crew("c", ("gate",))))
+    run.run("a")
+    run.decide(approver="ada")
+    run.send(StartStep(execution_id="x", step="b", turn=1, delivery=1, runner="r"))
+    gone = StepFailed(step="b", attempt=1, failure=Failure("model_error", "gone"))
+    run.send(RecordProgress(execution_id="x", step="b", attempt=1, after=0, entries=(gone,)))
+    run.send(RetryExecution(execution_id="x"))
+    with pytest.raises(Rejected, match="'1-gate' is withdrawn already"):
+        run.decide(approver="bob")
+    run.decide(approval="2-gate", approver="bob")
+    assert run.statuses()["gate"] is StepStatus.WAITING
+    run.decide(approval="2-gate", approver="ada")
+    assert run.statuses()["gate"] is StepStatus.COMPLETED
