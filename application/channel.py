@@ -36,6 +36,9 @@ MAX_REPLY_BYTES = 900_000
 
 PAGE_BYTES = MAX_REPLY_BYTES // 2
 
+ALONG_BYTES = MAX_REPLY_BYTES // 4
+"""Of a journal that comes with the claim."""
+
 
 class ReadJournal(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="ReadJournal"):
     """From a runner that begins a step again: the known outcomes of its calls, from the `offset`-th on."""
@@ -97,6 +100,7 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     is_held: the attempt before still does that; claim again later.
     journal, outputs, part: what was asked for; has_more: and there is more, behind it.
     unknown, reviews: with the journal's last page.
+    past: of a claim that was granted, the answer to `ReadJournal`, where there is room for it.
     missing: contents that are not there; a report that names them was not recorded, send it with them. Of a
     journal: why it can not be had any more.
     """
@@ -105,6 +109,7 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     journal: tuple[Journaled | Prior, ...] = ()
     unknown: tuple[UnknownCall, ...] = ()
     reviews: tuple[PastReview, ...] = ()
+    past: Reply | None = None
     outputs: dict[str, TaskOutput] = {}
     part: Part | None = None
     has_more: bool = False
@@ -165,7 +170,8 @@ class CommandChannel:
                 await self._contents.put(request.tenant, f"execution-{execution_id}", part)
                 return Reply()
             case StartStep() as claim:
-                return granted(claim, state_after(await self._commands.handle(claim, context_of(request))))
+                outcome = await self._commands.handle(claim, context_of(request))
+                return await self._with_past(granted(claim, state_after(outcome)))
             case RecordProgress() as report:
                 return await self._record(report, request)
 
@@ -189,6 +195,16 @@ class CommandChannel:
         if not execution.is_open and not isinstance(report.entries[-1], StepCompleted | StepFailed):
             return Reply(refused=f"the execution has ended: {execution.status}", is_over=True)
         return Reply(is_draining=refused_beginnings(execution, report))
+
+    async def _with_past(self, reply: Reply) -> Reply:
+        """A granted claim with what is known of the step's calls, if that is a part of a message."""
+        if (assignment := reply.assignment) is None or not assignment.has_past:
+            return reply
+        asked = ReadJournal(execution_id=assignment.execution_id, step=assignment.step, offset=0)
+        past = await self._read_journal(asked)
+        if past.has_more or len(msgspec.json.encode(past)) > ALONG_BYTES:
+            return reply
+        return msgspec.structs.replace(reply, past=past)
 
     async def _read_journal(self, asked: ReadJournal) -> Reply:
         """A page that fits a message."""

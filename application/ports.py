@@ -213,6 +213,11 @@ class Assignment(msgspec.Struct, frozen=True, kw_only=True):
     reviews: tuple[PastReview, ...] = ()
     tenant: str = "default"
 
+    @property
+    def has_past(self) -> bool:
+        """Something may be known of the step's calls already."""
+        return self.attempt > 1 or self.is_fork
+
 
 class Stopped(BaseException):
     """The attempt has no authority any more (cancelled, outdated, finished): stop, report nothing.

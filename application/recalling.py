@@ -10,7 +10,7 @@ from contextlib import suppress
 
 import msgspec
 
-from application.channel import ReadJournal, ReadOutputs
+from application.channel import ReadJournal, ReadOutputs, Reply
 from application.contents import bring_back, whole_outputs
 from application.ports import Assignment, Prior
 from application.reporting import Channel
@@ -18,14 +18,14 @@ from domain.errors import NotFound
 from domain.execution import Journaled, TaskOutput
 
 
-async def with_past(channel: Channel, assignment: Assignment) -> Assignment:
+async def with_past(channel: Channel, assignment: Assignment, past: Reply | None) -> Assignment:
     """The assignment with the known outcomes of the step's calls, page by page, each with its whole text, the
-    calls of which nobody knows, and what people said of the outputs."""
+    calls of which nobody knows, and what people said of the outputs. past: all that, where it is here."""
     pages: list[Journaled | Prior] = []
     has_more = True
     while has_more:
         asked = ReadJournal(execution_id=assignment.execution_id, step=assignment.step, offset=len(pages))
-        reply = await channel.send(asked)
+        reply = past or await channel.send(asked)
         if reply.missing:
             raise NotFound(reply.missing[0])
         pages.extend(reply.journal)

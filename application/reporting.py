@@ -47,6 +47,14 @@ PublishTokens = Callable[[str, str], None]
 """(call, text) of the execution at hand; transient, never raises."""
 
 
+class Claimed(NamedTuple):
+    """What came with a claim. has_more: outputs are to be asked for; past: the journal, if it came along."""
+
+    assignment: Assignment
+    has_more: bool
+    past: Reply | None
+
+
 class Channel:
     """Requests of one runner for one piece of work, sent until they are answered."""
 
@@ -85,18 +93,15 @@ class Channel:
             await asyncio.sleep(max(pause_s, reply.retry_after_s))
             pause_s = min(2 * pause_s, 2.0)
 
-    async def claim(self, claim: StartStep) -> tuple[Assignment, bool]:
-        """The step's context, once the attempt before has let go of it, and whether there is more to ask for.
-
-        Raises `Stopped`.
-        """
+    async def claim(self, claim: StartStep) -> Claimed:
+        """Granted once the attempt before has let go of the step. Raises `Stopped`."""
         deadline = time.monotonic() + HELD_AT_MOST_S
         while (reply := await self.send(claim)).is_held:
             await asyncio.sleep(HELD_PAUSE_S)
             claim = msgspec.structs.replace(claim, insists=time.monotonic() > deadline)
         if reply.assignment is None:
             raise Stopped("the claim was answered without an assignment")
-        return reply.assignment, reply.has_more
+        return Claimed(reply.assignment, reply.has_more, reply.past)
 
     async def text(self, digest: str) -> str:
         """A stored text, read part by part. Raises `NotFound` when it is not there as its digest says."""

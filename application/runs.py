@@ -17,7 +17,7 @@ import structlog
 
 from application.ports import Assignment, Crashed, CrewEngine, Delivery, Handler, Stopped, Work, WorkQueue
 from application.recalling import read_outputs, with_past
-from application.reporting import Channel, StepReporter
+from application.reporting import Channel, Claimed, StepReporter
 from domain.errors import KasalError, NotFound
 from domain.execution import (
     Failure,
@@ -177,7 +177,8 @@ class Runner:
             delivery=delivery.number,
             runner=self._name,
         )
-        claimed, has_more = await channel.claim(claim)
+        granted = await channel.claim(claim)
+        claimed = granted.assignment
 
         def publish(call: str, text: str) -> None:
             self._publish_tokens(work.tenant, work.execution_id, call, text)
@@ -186,7 +187,7 @@ class Runner:
         if (task := asyncio.current_task()) in self._running:
             self._reporters[task] = reporter
         try:
-            assignment = await whole(channel, claimed, has_more=has_more)
+            assignment = await whole(channel, granted)
             await reporter.record(await self._drained_in_time(assignment, reporter))
         except NotFound as error:
             await reporter.record(failed(claimed, Failure("content_lost", str(error))))
@@ -222,12 +223,11 @@ class Runner:
             return failed(assignment, failure)
 
 
-async def whole(channel: Channel, assignment: Assignment, *, has_more: bool) -> Assignment:
+async def whole(channel: Channel, granted: Claimed) -> Assignment:
     """The assignment with what did not fit its message. Raises `NotFound` for a text that was erased."""
-    outputs = await read_outputs(channel, assignment, has_more=has_more)
-    has_past = assignment.attempt > 1 or assignment.is_fork
-    assignment = msgspec.structs.replace(assignment, outputs=outputs)
-    return await with_past(channel, assignment) if has_past else assignment
+    outputs = await read_outputs(channel, granted.assignment, has_more=granted.has_more)
+    assignment = msgspec.structs.replace(granted.assignment, outputs=outputs)
+    return await with_past(channel, assignment, granted.past) if assignment.has_past else assignment
 
 
 def failed(assignment: Assignment, failure: Failure) -> StepFailed:

@@ -143,3 +143,22 @@ async def test_a_step_whose_context_was_erased_fails_and_says_so() -> None:
         await eventually(ended(house, "x"))
     last = event_of((await house.log.read_stream("execution-x"))[-1])
     assert last.failure.code == "content_lost"  # type: ignore[attr-defined]
+
+
+async def test_a_small_journal_comes_with_the_claim_and_a_large_one_is_asked_for() -> None:
+    house = House()
+    await house.start("x", blog(), topic="tea")
+    claims = [
+        StartStep(execution_id="x", step="crew", turn=1, delivery=number, runner="r") for number in (1, 2, 3)
+    ]
+    assert (await ask(house, claims[0], "r")).past is None
+    calls = [model_call(f"c{number}", "a" * 3_000) for number in range(60)]
+    await ask(
+        house, RecordProgress(execution_id="x", step="crew", attempt=1, after=0, entries=(*calls,)), "r"
+    )
+    second = await ask(house, claims[1], "r")
+    assert second == await ask(house, claims[1], "r")
+    assert second.past == Reply(journal=tuple(calls))
+    more = [msgspec.structs.replace(call, call=f"{call.call}+", attempt=2) for call in calls]
+    await ask(house, RecordProgress(execution_id="x", step="crew", attempt=2, after=0, entries=(*more,)), "r")
+    assert (await ask(house, claims[2], "r")).past is None
