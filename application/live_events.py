@@ -24,6 +24,7 @@ from domain.execution import (
     ExecutionArchived,
     ExecutionCancelled,
     ExecutionCompleted,
+    ExecutionErased,
     ExecutionFailed,
     ExecutionTimedOut,
 )
@@ -43,6 +44,7 @@ TERMINAL_TAGS = frozenset(
         ExecutionFailed,
         ExecutionCancelled,
         ExecutionTimedOut,
+        ExecutionErased,
         ExecutionArchived,
     )
 )

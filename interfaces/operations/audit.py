@@ -17,7 +17,7 @@ import msgspec
 from rich.console import Console
 from rich.progress import Progress
 
-from application.audit.bundles import verify_bundle
+from application.audit.bundles import BundleVerified, verify_bundle
 from application.audit.notes import Checkpoint
 from application.audit.ports import Forged
 from application.audit.verifying import Verified
@@ -156,6 +156,8 @@ def say(result: Verified) -> None:
         click.echo(str(finding))
     if result.count > SHOWN:
         click.echo(f"... and {result.count - SHOWN} more")
+    if isinstance(result, BundleVerified) and result.is_erased:
+        click.echo("the execution was erased: what it said is gone, that it happened is proved")
     verdict = "sound" if result.is_sound else f"{result.count} findings"
     click.echo(
         f"{result.events} events, {result.texts} large texts, {result.checkpoints} checkpoints hold, "

@@ -17,6 +17,7 @@ from domain.errors import Unavailable
 from domain.message import Recorded
 from infrastructure.nats.connection import Connection
 from infrastructure.nats.jetstream import Missing
+from infrastructure.sealing.log import SealedEventLog
 from projections import ALL
 from projections.database import ReadDatabase
 from tests.infrastructure.event_log.proof import every_event
@@ -35,7 +36,7 @@ async def assert_all_agree(log: EventLog, connection: Connection, read_db: ReadD
     async def differing() -> str:
         events = await every_event(log)
         assert_whole(events)
-        if await feed(connection) != [(event.position, event) for event in events]:
+        if await opened(log, await feed(connection)) != [(event.position, event) for event in events]:
             return "the feed is not the log"
         tables, fold = await stored(read_db, ALL), expected(ALL, events)
         different = [name for name in fold if tables[name] != fold[name]]
@@ -54,6 +55,14 @@ async def feed(connection: Connection) -> list[tuple[int, Recorded]]:
         return await stream_contents(connection)
     except (Missing, Unavailable, errors.Error):
         return []
+
+
+async def opened(log: EventLog, messages: list[tuple[int, Recorded]]) -> list[tuple[int, Recorded]]:
+    """As who has the key of the installation sees them."""
+    if not isinstance(log, SealedEventLog):
+        return messages
+    events = await log.opened([event for _, event in messages])
+    return [(sequence, event) for (sequence, _), event in zip(messages, events, strict=True)]
 
 
 def assert_whole(events: Sequence[Recorded]) -> None:
