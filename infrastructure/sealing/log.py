@@ -54,11 +54,18 @@ class SealedEventLog:
         return await self.opened(await self._log.read_stream(stream, after_version))
 
     async def read_all(self, after_position: int, limit: int) -> Sequence[Recorded]:
-        if self._tail_from + FRESH_S > time.monotonic() and (
-            known := self._tail.after(after_position, limit)
-        ):
-            return known
-        return await self.opened(await self._log.read_all(after_position, limit))
+        events = await self._log.read_all(after_position, limit)
+        known = self._known(events)
+        if not known or any(event.tag == ERASED for event in events):
+            return await self.opened(events)
+        return (*known, *await self.opened(events[len(known) :]))
+
+    def _known(self, events: Sequence[Recorded]) -> Sequence[Recorded]:
+        """As many of the first ones as are remembered. What there is, only the log itself says: what was
+        appended just now may not be remembered yet."""
+        if not events or self._tail_from + FRESH_S < time.monotonic():
+            return ()
+        return self._tail.after(events[0].position - 1, len(events))
 
     async def opened(self, events: Sequence[Recorded]) -> Sequence[Recorded]:
         """Events as they were recorded; without their contents where these are erased."""

@@ -49,6 +49,18 @@ async def test_what_was_recorded_comes_back_byte_for_byte(
         assert [event.body for event in await reader.read_all(0, 10)] == whole
 
 
+async def test_what_is_remembered_hides_nothing_that_the_log_has(
+    log: SealedEventLog, event_log: SealableLog
+) -> None:
+    await append(log, 0, SAID)
+    await append(sealed_log(event_log, KEYS), 1, SAID)
+    found = await log.read_all(0, 10)
+    assert [(event.position, event.body) for event in found] == [
+        (1, msgspec.json.encode(SAID)),
+        (2, msgspec.json.encode(SAID)),
+    ]
+
+
 async def test_after_erasure_only_the_shape_is_left(log: SealedEventLog, event_log: SealableLog) -> None:
     await append(log, 0, SAID)
     await append(log, 1, ExecutionErased())
