@@ -29,7 +29,7 @@ from domain.execution.commands import (
 from domain.execution.events import ExecutionEvents
 from domain.execution.rules.answering import review_task, settle_call
 from domain.execution.rules.approving import decide_approval
-from domain.execution.rules.archiving import archive, check_not_archived
+from domain.execution.rules.archiving import archive, unless_archived
 from domain.execution.rules.claiming import reschedule_step, start_step
 from domain.execution.rules.ending import cancel, time_out
 from domain.execution.rules.erasing import ALLOWED, decided_when_erased, erase
@@ -46,9 +46,7 @@ from domain.execution.state import Execution
 
 
 def decide(state: Execution, command: ExecutionCommands) -> tuple[ExecutionEvents, ...]:
-    events = decided(state, command)
-    if events:
-        check_not_archived(state, command)
+    events = unless_archived(state, command, decided(state, command))
     return placed(state, with_children_told(state, events))
 
 

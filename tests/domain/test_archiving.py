@@ -8,15 +8,22 @@ from msgspec.structs import replace
 from domain.definition import Limits
 from domain.errors import NotFound, Rejected
 from domain.execution import (
+    EXECUTION,
     ArchivedFile,
     ArchiveExecution,
+    EraseExecution,
+    Execution,
     ExecutionArchived,
     ExecutionCancelled,
+    ExecutionErased,
     ExecutionFailed,
     Failure,
     RaiseBudget,
     RetryExecution,
+    Status,
+    TimeOutExecution,
 )
+from domain.execution.children import ChildState
 from domain.limits import Budget
 from domain.message import Event
 from tests.domain.examples import blog
@@ -62,3 +69,18 @@ def test_nothing_happens_to_what_is_archived() -> None:
     archived.when(report(begun)).then_refused(Rejected, "not allowed while failed")
     raised = RaiseBudget(execution_id="x", budget=Budget(budget_usd=2.0))
     archived.when(raised).then_refused(Rejected, "RaiseBudget is not allowed while archived")
+
+
+def test_what_is_archived_can_still_be_erased_and_what_comes_late_is_passed_over() -> None:
+    archived = running.given(failed, dropped)
+    erased = ExecutionErased(reason="asked for it")
+    archived.when(EraseExecution(execution_id="x", reason="asked for it")).then(erased)
+    archived.given(erased).when(WRITTEN).then(written)
+    archived.when(TimeOutExecution(execution_id="x", spent_s=9)).then_nothing()
+
+
+def test_a_parent_is_archived_after_its_children() -> None:
+    child = ChildState(step="sub")
+    parent = Execution(status=Status.FAILED, children={"sub": child})
+    with pytest.raises(Rejected, match="its child 'sub' is not known to have ended"):
+        EXECUTION.decide(parent, DROP)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from domain.errors import NotFound, Rejected
 from domain.execution.archiving import ExecutionArchived
-from domain.execution.commands import ArchiveExecution, EraseExecution, ExecutionCommands
+from domain.execution.commands import ArchiveExecution, ExecutionCommands
 from domain.execution.events import ExecutionEvents
+from domain.execution.rules.erasing import ALLOWED, LATE
 from domain.execution.state import Execution
 
 
@@ -25,7 +26,12 @@ def archive(state: Execution, command: ArchiveExecution) -> tuple[ExecutionEvent
     return ()
 
 
-def check_not_archived(state: Execution, command: ExecutionCommands) -> None:
-    """Before anything but its erasure is recorded of it. Raises `Rejected`."""
-    if state.archived is not None and not isinstance(command, ArchiveExecution | EraseExecution):
-        raise Rejected(f"{type(command).__name__} is not allowed while archived")
+def unless_archived(
+    state: Execution, command: ExecutionCommands, events: tuple[ExecutionEvents, ...]
+) -> tuple[ExecutionEvents, ...]:
+    """The events; none of what comes late to one that is archived. Raises `Rejected` for other wishes."""
+    if state.archived is None or not events or isinstance(command, ALLOWED):
+        return events
+    if isinstance(command, LATE):
+        return ()
+    raise Rejected(f"{type(command).__name__} is not allowed while archived")
