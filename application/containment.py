@@ -12,6 +12,7 @@ from domain.containment import MAX_WORKFLOWS, children_of, containment_faults, r
 from domain.definition import Definition
 from domain.errors import Fault
 from domain.execution.children import PinnedChild
+from domain.flow_checks import child_place
 from domain.workflow import WORKFLOW, Workflow
 
 
@@ -36,7 +37,7 @@ async def pinned_children(
 
 
 def has_children(definition: Definition) -> bool:
-    return any(step.workflow is not None for step in definition.steps.values())
+    return any(step.child is not None for step in definition.steps.values())
 
 
 def placed(fault: Fault, at: str) -> Fault:
@@ -74,6 +75,6 @@ def faults_of(
         for key, given in child.inputs.items() if version else ():
             schema = version[1].inputs.get(key) if version else None
             if schema is not None and not isinstance(given, str):
-                at = ("steps", name, "workflow", "inputs", key)
+                at = (*child_place(definition.steps[name], name), "inputs", key)
                 faults += value_faults(schema, given, *at)
     return faults

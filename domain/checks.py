@@ -90,7 +90,9 @@ def crew_faults(definition: Definition) -> Iterator[Fault]:
 
 def is_elsewhere_mapped(definition: Definition, task: str, step: str) -> bool:
     """Whether another step works the task for each item of a list."""
-    mapping = [name for name, node in definition.steps.items() if node.map and task in node.map.work.tasks]
+    mapping = [
+        name for name, node in definition.steps.items() if node.map and node.work and task in node.work.tasks
+    ]
     return mapping not in ([], [step])
 
 
@@ -119,7 +121,9 @@ def async_faults(order: list[tuple[str, Task]]) -> Iterator[Fault]:
 
 
 def placeholder_faults(definition: Definition) -> Iterator[Fault]:
-    mapped = [task for step in definition.steps.values() if step.map for task in step.map.work.tasks]
+    mapped = [
+        task for step in definition.steps.values() if step.map and step.work for task in step.work.tasks
+    ]
     of_items = {
         pointer("tasks", task, field) for task in mapped for field in ("description", "expected_output")
     }

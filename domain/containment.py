@@ -13,7 +13,7 @@ from domain.conditions import type_of_schema
 from domain.definition import Definition
 from domain.errors import Fault
 from domain.execution.children import MAX_DEPTH
-from domain.flow_checks import condition_faults, names_before, pointer
+from domain.flow_checks import child_place, condition_faults, names_within, pointer
 from domain.steps import ChildWorkflow
 from domain.workflow import Workflow
 
@@ -25,10 +25,10 @@ Saved = Mapping[str, Workflow]
 
 
 def children_of(definition: Definition) -> Iterator[tuple[str, ChildWorkflow]]:
-    """The `workflow` steps, in the document's order."""
+    """The `workflow` steps, and maps over one, in the document's order."""
     for name, step in definition.steps.items():
-        if step.workflow is not None:
-            yield name, step.workflow
+        if step.child is not None:
+            yield name, step.child
 
 
 def resolved(saved: Saved, child: ChildWorkflow) -> tuple[int, Definition] | None:
@@ -46,7 +46,7 @@ def containment_faults(
 ) -> Iterator[Fault]:
     """own_id: of the workflow that the document is, or will be, saved as. depth: of an execution of it."""
     for name, child in children_of(definition):
-        at = ("steps", name, "workflow")
+        at = child_place(definition.steps[name], name)
         workflow = saved.get(child.workflow_id)
         if child.workflow_id == own_id:
             yield Fault(pointer(*at, "workflow_id"), f"is {own_id!r} itself; expected another workflow")
@@ -113,8 +113,8 @@ def input_faults(
     definition: Definition, name: str, child: ChildWorkflow, contained: Definition
 ) -> Iterator[Fault]:
     """Inputs that the contained workflow lacks, or misses, or that can not be of its type."""
-    at = ("steps", name, "workflow", "inputs")
-    names = names_before(definition, Catalog(), name)
+    at = (*child_place(definition.steps[name], name), "inputs")
+    names = names_within(definition, Catalog(), name)
     for key, given in child.inputs.items():
         if key not in contained.inputs:
             known = ", ".join(contained.inputs) or "none"

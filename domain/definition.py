@@ -13,7 +13,7 @@ import msgspec
 
 from domain.limits import Budget
 from domain.retries import Retry
-from domain.steps import Approval, Crew, Delay, Join, Map, Route, Router, Signal, Step
+from domain.steps import Approval, ChildWorkflow, Crew, Delay, Join, Map, Route, Router, Signal, Step
 from domain.terms import (
     PLACEHOLDER,
     CallsPerMinute,
@@ -203,6 +203,10 @@ class Definition(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
         work, number = self.graph[self.base_of(step)].work, self.item_of(step)
         tasks = work.tasks if work else ()
         return tasks if number is None else tuple(f"{task}{ITEM}{number}" for task in tasks)
+
+    def child_of(self, step: str) -> ChildWorkflow | None:
+        """What a step, or an item of a map, runs as a child."""
+        return self.graph[self.base_of(step)].child
 
     def base_of(self, step: str) -> str:
         """The step as the document has it: `enrich` of `enrich--3`."""

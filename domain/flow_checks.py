@@ -12,7 +12,7 @@ from domain import graph
 from domain.catalog import Catalog
 from domain.conditions import ANY, Type, check, list_of, object_of, parse, type_of_schema
 from domain.conditions.syntax import RESERVED
-from domain.conditions.types import BOOL, TEXT, nullable
+from domain.conditions.types import BOOL, NUMBER, TEXT, nullable
 from domain.definition import Definition
 from domain.errors import ConditionError, Fault
 from domain.steps import KINDS, Approval, ChildWorkflow, Delay, Join, Map, Router, Signal, Step
@@ -133,10 +133,14 @@ def map_faults(definition: Definition, catalog: Catalog, name: str, mapped: Map)
     at = ("steps", name, "map")
     names = names_before(definition, catalog, name)
     yield from condition_faults(mapped.over, names, pointer(*at, "over"), list_of(ANY))
-    if (mapped.crew is None) == (mapped.tasks is None):
-        yield Fault(pointer(*at), "expected either crew or tasks")
+    if sum(way is not None for way in (mapped.crew, mapped.tasks, mapped.workflow)) != 1:
+        yield Fault(pointer(*at), "expected exactly one of: crew, tasks, workflow")
+    if mapped.workflow is not None:
+        yield from child_faults(definition, catalog, name, mapped.workflow)
+        if mapped.on_failure != "fail":
+            yield Fault(pointer(*at, "on_failure"), "expected it within workflow")
     place = ("steps", name, *crew_place(definition.steps[name]), "tasks")
-    for index, task in enumerate(mapped.work.tasks):
+    for index, task in enumerate(mapped.work.tasks if mapped.work else ()):
         if len(task) > MAX_MAPPED_NAME:
             most = f"expected at most {MAX_MAPPED_NAME} characters: items have a number behind"
             yield Fault(pointer(*place, index), most)
@@ -168,11 +172,24 @@ def child_faults(
     definition: Definition, catalog: Catalog, name: str, child: ChildWorkflow
 ) -> Iterator[Fault]:
     """Of what the document itself says; whether there is such a workflow stands in `domain.containment`."""
-    names = names_before(definition, catalog, name)
+    names = names_within(definition, catalog, name)
     for key, given in child.inputs.items():
         if isinstance(given, str):
-            at = pointer("steps", name, "workflow", "inputs", key)
+            at = pointer(*child_place(definition.steps[name], name), "inputs", key)
             yield from condition_faults(given, names, at, ANY)
+
+
+def child_place(step: Step, name: str) -> tuple[str, ...]:
+    """Where its `workflow` stands in the document."""
+    return ("steps", name, "workflow") if step.map is None else ("steps", name, "map", "workflow")
+
+
+def names_within(definition: Definition, catalog: Catalog, name: str) -> dict[str, Type]:
+    """What the inputs of a child can speak of: what comes before, and of a map the item."""
+    names = names_before(definition, catalog, name)
+    if definition.steps[name].map is None:
+        return names
+    return {**names, "item": ANY, "item_index": NUMBER}
 
 
 def condition_faults(text: str, names: Mapping[str, Type], at: str, expected: Type = BOOL) -> Iterator[Fault]:
@@ -205,11 +222,11 @@ def is_plain(step: str) -> bool:
 
 def gives_output(step: Step) -> bool:
     """Whether the step's output can be shown, and be the context of a task."""
-    return step.crew is not None or step.signal is not None or step.map is not None or is_child(step)
+    return step.work is not None or step.signal is not None or is_child(step)
 
 
 def is_child(step: Step) -> bool:
-    return step.workflow is not None
+    return step.child is not None
 
 
 def has_value(step: Step) -> bool:
@@ -224,8 +241,8 @@ def type_of_step(definition: Definition, catalog: Catalog, name: str) -> Type:
         return ANSWER
     if step.signal is not None:
         return schema_type(definition, catalog, step.signal.payload_schema)
-    if is_child(step):
-        return ANY
+    if step.child is not None:
+        return ANY if step.map is None else list_of(ANY)
     tasks = definition.tasks_of(name)
     task = definition.tasks.get(tasks[-1]) if tasks else None
     schema = task.output_schema if task else None

@@ -85,28 +85,51 @@ class Approval(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     on_timeout: Literal["reject", "fail"] = "reject"
 
 
+class ChildWorkflow(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A saved workflow runs as an execution of its own, the child; its output is the step's output.
+
+    workflow_version  None: the newest when this execution begins
+    inputs            of the child, by name: a text is an expression, anything else is taken as it is
+    budget            what the child may spend at most; its own limits hold too, and what is left of this
+                      execution's
+    timeout_s         how long it is waited for; then it is cancelled and counts as failed; None: for ever
+    on_failure        when the child fails, times out or can not be started: this execution fails, or goes on
+    on_cancel         when somebody cancels the child: this execution fails, goes on, or is cancelled as well
+    """
+
+    workflow_id: EntityId
+    workflow_version: Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)] | None = None
+    inputs: Annotated[dict[Name, Json], msgspec.Meta(max_length=100)] = {}
+    budget: Budget | None = None
+    timeout_s: Annotated[int, msgspec.Meta(ge=1, le=MAX_WAIT_S)] | None = None
+    on_failure: Literal["fail", "continue"] = "fail"
+    on_cancel: Literal["fail", "continue", "cancel"] = "fail"
+
+
 class Map(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """The same crew over every item of a list, side by side; the step's output is the list of theirs.
 
     over          an expression that gives the list, 10,000 items and 128 KiB at most
     crew          who works on each item; `{item}` in the texts of its tasks is the item, `{item_index}` its
                   place, from 0; or
-    tasks         of a sequential crew without more
+    tasks         of a sequential crew without more; or
+    workflow      that runs for each item, as a child; its `inputs` may speak of `item` and `item_index`
     max_parallel  how many items are worked on at once
     on_failure    of an item whose crew has failed in the end: the execution fails, or it goes on with null in
-                  the item's place
+                  the item's place. Of a workflow's items: its own
     """
 
     over: Condition
     crew: Crew | None = None
     tasks: Annotated[tuple[Name, ...], msgspec.Meta(min_length=1, max_length=100)] | None = None
+    workflow: ChildWorkflow | None = None
     max_parallel: Annotated[int, msgspec.Meta(ge=1, le=100)] = 10
     on_failure: Literal["fail", "continue"] = "fail"
 
     @property
-    def work(self) -> Crew:
-        """Who works on an item; of a document that passed its checks."""
-        return self.crew or Crew(tasks=self.tasks or ())
+    def work(self) -> Crew | None:
+        """Who works on an item; None when a workflow does."""
+        return self.crew or (Crew(tasks=self.tasks) if self.tasks else None)
 
 
 class Delay(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -130,27 +153,6 @@ class Signal(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
 
     name: Name | None = None
     payload_schema: Name | None = None
-
-
-class ChildWorkflow(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A saved workflow runs as an execution of its own, the child; its output is the step's output.
-
-    workflow_version  None: the newest when this execution begins
-    inputs            of the child, by name: a text is an expression, anything else is taken as it is
-    budget            what the child may spend at most; its own limits hold too, and what is left of this
-                      execution's
-    timeout_s         how long it is waited for; then it is cancelled and counts as failed; None: for ever
-    on_failure        when the child fails, times out or can not be started: this execution fails, or goes on
-    on_cancel         when somebody cancels the child: this execution fails, goes on, or is cancelled as well
-    """
-
-    workflow_id: EntityId
-    workflow_version: Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)] | None = None
-    inputs: Annotated[dict[Name, Json], msgspec.Meta(max_length=100)] = {}
-    budget: Budget | None = None
-    timeout_s: Annotated[int, msgspec.Meta(ge=1, le=MAX_WAIT_S)] | None = None
-    on_failure: Literal["fail", "continue"] = "fail"
-    on_cancel: Literal["fail", "continue", "cancel"] = "fail"
 
 
 class Join(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -182,6 +184,11 @@ class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
     def work(self) -> Crew | None:
         """What runners work through: the crew, or that of each item of a map; None of another kind."""
         return self.crew or (self.map.work if self.map else None)
+
+    @property
+    def child(self) -> ChildWorkflow | None:
+        """What runs as a child, or as that of each item of a map; None of another kind."""
+        return self.workflow or (self.map.workflow if self.map else None)
 
     @property
     def targets(self) -> tuple[str, ...]:

@@ -160,8 +160,16 @@ def change_item(row: StepRow, fact: Fact) -> None:
     match fact.event:
         case StepScheduled(reason=None):
             row.items.begun += 1
+        case ChildRequested(child=child):
+            row.items.begun += child.startswith("1-")
         case StepCompleted():
             row.items.done += 1
+        case StepResolved(failure=missed):
+            row.items.done += 1
+            row.items.begun = max(row.items.begun, row.items.done)
+            if missed is not None:
+                row.items.failures, row.error = row.items.failures + 1, missed.message
+                row.items.left_out += 1
         case StepFailed(failure=failure, is_left_out=is_left_out):
             row.items.failures, row.error = row.items.failures + 1, failure.message
             row.items.done += is_left_out

@@ -110,12 +110,15 @@ def sent_back(state: Execution, event: ApprovalRejected) -> Execution:
 
 
 def resolved(state: Execution, event: StepResolved) -> Execution:
+    if (child := newest_child(state, event.step)) is not None:
+        state = with_child(state, child, replace(state.children[child], is_taken=True, failure=event.failure))
+    if (base := map_of(state, event.step)) is not None:
+        mapped = state.maps[base].with_result(state.definition.item_of(event.step) or 0, event.output)
+        return with_map(without_step(state, event.step), base, mapped)
     state = settled(state, event.step, StepStatus.COMPLETED)
     output = gathered(state.maps[event.step]) if event.step in state.maps else event.output
     if output is not None:
         state = replace(state, outputs={**state.outputs, event.step: output})
-    if (child := newest_child(state, event.step)) is not None:
-        state = with_child(state, child, replace(state.children[child], is_taken=True, failure=event.failure))
     if event.signal is not None:
         left = {**state.signals, event.signal: state.signals[event.signal][1:]}
         state = replace(state, signals=left)

@@ -81,7 +81,7 @@ class Past:
     def children(self) -> tuple[str, ...]:
         """Steps whose child had completed."""
         nodes, outputs = self.state.definition.graph, self.state.outputs
-        return tuple(name for name, node in nodes.items() if node.workflow is not None and name in outputs)
+        return tuple(name for name, node in nodes.items() if node.child is not None and name in outputs)
 
     def call(self, call: str) -> CallReused | None:
         """The newest outcome of a call."""

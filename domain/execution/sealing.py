@@ -50,7 +50,7 @@ from domain.execution.events import (
 from domain.execution.forks import ForkedFrom
 from domain.execution.values import Content, Failure, TaskOutput, Wait
 from domain.message import Event, tag_of
-from domain.steps import Approval, Router, Step
+from domain.steps import Approval, Map, Router, Step
 
 BLANK = "(sealed)"
 """In place of a text that may not be empty."""
@@ -153,9 +153,14 @@ def bare(step: Step) -> Step:
         router=step.router and without_conditions(step.router),
         approval=step.approval and without_words(step.approval),
         wait=step.wait and (replace(step.wait, until=BLANK) if step.wait.until else step.wait),
-        map=step.map and replace(step.map, over=BLANK),
+        map=step.map and without_list(step.map),
         workflow=step.workflow and replace(step.workflow, inputs={}),
     )
+
+
+def without_list(mapped: Map) -> Map:
+    child = mapped.workflow and replace(mapped.workflow, inputs={})
+    return replace(mapped, over=BLANK, workflow=child)
 
 
 def without_conditions(router: Router) -> Router:

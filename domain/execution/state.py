@@ -138,6 +138,8 @@ def moved(state: Execution, event: StepScheduled | StepStarted | StepSuspended |
         case StepStarted():
             return with_step(replace(state, status=Status.RUNNING), event.step, started(before, event))
         case StepSuspended(wait=wait, refused=refused):
+            if base is not None and event.step not in state.steps:
+                state = item_begun(state, base)
             step = replace(
                 let_go(before, StepStatus.WAITING),
                 status=StepStatus.WAITING,

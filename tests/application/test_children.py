@@ -27,6 +27,7 @@ from domain.execution import (
     StepFailed,
     child_execution_id,
 )
+from domain.steps import ChildWorkflow, Map, Step
 from domain.workflow import ArchiveWorkflow
 from tests.application.house import ME, House, PlainEngine
 from tests.domain.flows import child, crew, flow
@@ -95,6 +96,21 @@ async def test_a_child_runs_once_from_three_dispatchers_and_its_output_goes_up()
     assert (await tags_of(house, "x")).count("execution.child_ended") == 1
     assert (await tags_of(house, CHILD)).count("execution.requested") == 1
     assert await house.open_children() == []
+
+
+async def test_a_map_has_a_child_for_each_item() -> None:
+    house = House()
+    await house.save("inner", flow(one=crew("one")))
+    inner = ChildWorkflow(workflow_id="inner", inputs={"vip": "item > 10"})
+    mapped = Step(map=Map(over=str([*range(20)]), workflow=inner, max_parallel=5))
+    await house.start("x", flow(each=mapped, a=crew("a", ("each",))))
+    runners = [house.runner(name, PlainEngine()).run() for name in ("r1", "r2")]
+    async with house.running(house.dispatcher().run(), house.dispatcher().run(), *runners):
+        await has(house, "x", Status.COMPLETED)
+    assert (await house.state("x")).outputs["each"].structured == ["one done"] * 20
+    assert len(await house.all_executions()) == 21
+    requests = [(await house.state(one)).request for one in (await house.all_executions())[1:]]
+    assert sum(request is not None and request.inputs["vip"] is True for request in requests) == 9
 
 
 async def test_children_have_children() -> None:

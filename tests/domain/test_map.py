@@ -142,8 +142,12 @@ def test_an_output_beyond_an_event_is_told_in_part() -> None:
     [
         (mapping(over="inputs.nams"), "/steps/each/map/over", "unknown field 'inputs.nams'"),
         (mapping(over="1"), "/steps/each/map/over", "gives a number; expected a list"),
-        (working(None), "/steps/each/map", "expected either crew or tasks"),
-        (working(Crew(("greet",)), tasks=("greet",)), "/steps/each/map", "expected either crew or tasks"),
+        (working(None), "/steps/each/map", "expected exactly one of: crew, tasks, workflow"),
+        (
+            working(Crew(("greet",)), tasks=("greet",)),
+            "/steps/each/map",
+            "expected exactly one of: crew, tasks, workflow",
+        ),
         (working(Crew(("gret",))), "/steps/each/map/crew/tasks/0", "unknown task 'gret'"),
         (
             working(Crew(("greet",), manager_model="demo/small")),

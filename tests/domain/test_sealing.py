@@ -63,7 +63,7 @@ FIELDS: dict[type[msgspec.Struct], str] = {
     Router: "routes otherwise",
     Route: "when then",
     Approval: "message show approvers approvals require_comment on_reject timeout_s on_timeout",
-    Map: "over crew tasks max_parallel on_failure",
+    Map: "crew max_parallel on_failure over tasks workflow",
     Delay: "for_s until",
     Signal: "name payload_schema",
     ChildWorkflow: "workflow_id workflow_version inputs budget timeout_s on_failure on_cancel",

@@ -67,6 +67,22 @@ async def test_inputs_are_held_against_those_of_the_workflow(stack: Stack) -> No
     await saved(stack, document(inner, inputs={"industry": "'tea'"}))
 
 
+async def test_the_same_holds_for_a_map_over_a_workflow(stack: Stack) -> None:
+    inner = await stack.workflow()
+    step = {"workflow_id": inner, "inputs": {"industry": "item"}}
+    body: dict[str, Any] = {"name": "Outer", "steps": {"sub": {"map": {"over": "['tea']", "workflow": step}}}}
+    await saved(stack, body)
+    at = "/steps/sub/map/workflow"
+    step["inputs"] = {"industry": "item_index"}
+    assert (await faults(stack, body)).keys() == {f"{at}/inputs/industry"}
+    step["inputs"] = {"industry": 3}
+    assert (await faults(stack, body)).keys() == {f"{at}/inputs/industry"}
+    step["workflow_id"] = "nobody"
+    assert (await faults(stack, body)).keys() == {f"{at}/workflow_id"}
+    body["steps"]["sub"]["map"]["on_failure"] = "continue"
+    assert (await faults(stack, body))["/steps/sub/map/on_failure"] == "expected it within workflow"
+
+
 async def test_no_workflow_contains_itself(stack: Stack) -> None:
     inner = await stack.workflow()
     outer = await saved(stack, document(inner))

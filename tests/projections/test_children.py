@@ -23,7 +23,7 @@ from domain.execution import (
     child_execution_id,
 )
 from domain.registry import AnyCommand
-from domain.steps import ChildWorkflow, Delay
+from domain.steps import ChildWorkflow, Delay, Map
 from projections import ALL
 from projections.database import ReadDatabase
 from projections.execution_detail import get_execution
@@ -43,16 +43,17 @@ CHILD = child_execution_id("e1", "1-sub")
 class Family:
     """A parent that waits for a child, which waits too."""
 
-    def __init__(self, read_db: ReadDatabase) -> None:
+    def __init__(self, read_db: ReadDatabase, outer: Definition = OUTER, child: str = "1-sub") -> None:
+        self._child = child
         self._read_db = read_db
         self._history = History()
         pinned = {"sub": PinnedChild(1)}
         self.tell(
             RequestExecution(
-                execution_id="e1", name="outer", definition=OUTER, inputs={}, models={}, children=pinned
+                execution_id="e1", name="outer", definition=outer, inputs={}, models={}, children=pinned
             )
         )
-        parent = Parent("e1", "sub", "1-sub")
+        parent = Parent("e1", "sub", child)
         self.tell(
             RequestExecution(
                 execution_id=CHILD, name="inner", definition=INNER, inputs={}, models={}, parent=parent
@@ -63,8 +64,9 @@ class Family:
         for command in commands:
             self._history.handle(command)
 
-    def report(self, status: Any, run: int = 0, **fields: Any) -> None:
-        self.tell(ReportChild(execution_id="e1", child="1-sub", status=status, run=run, **fields))
+    def report(self, status: Any, run: int = 0, child: str = "", **fields: Any) -> None:
+        name = child or self._child
+        self.tell(ReportChild(execution_id="e1", child=name, status=status, run=run, **fields))
 
     async def shown(self) -> dict[str, Any]:
         await caught_up(self._read_db, ALL, self._history)
@@ -151,6 +153,21 @@ async def test_what_has_spent_more_since_is_added_once(family: Family) -> None:
     family.report("failed", run=1, spent=Amounts(tokens=7))
     family.report("failed", run=1, spent=Amounts(tokens=7))
     assert (await family.shown())["children_tokens"] == 7
+
+
+async def test_the_items_of_a_map_over_a_workflow_are_counted(read_db: ReadDatabase) -> None:
+    inner = ChildWorkflow(workflow_id="inner", on_failure="continue")
+    mapped = Step(map=Map(over="[1, 2, 3]", workflow=inner, max_parallel=2))
+    family = Family(read_db, Definition(name="Outer", steps={"sub": mapped}), "1-sub--0")
+    assert (await family.shown())["steps"][0]["items"]["begun"] == 2
+    family.report("failed")
+    family.report("completed", child="1-sub--1", output=TaskOutput("two"))
+    [step] = (parent := await family.shown())["steps"]
+    counted = {name: step["items"][name] for name in ("total", "begun", "done", "failures", "left_out")}
+    assert counted == {"total": 3, "begun": 3, "done": 2, "failures": 1, "left_out": 1}
+    assert (parent["status"], [wait["step"] for wait in parent["waits"]]) == ("WAITING", ["sub--2"])
+    family.report("completed", child="1-sub--2", output=TaskOutput("three"))
+    assert (await family.shown())["output"]["structured"] == [None, "two", "three"]
 
 
 async def test_a_parent_is_not_archived_before_its_children_have_ended(family: Family) -> None:

@@ -23,7 +23,7 @@ from domain.execution.events import (
     ExecutionResumed,
     ExecutionTimedOut,
 )
-from domain.execution.rules.order import after_step
+from domain.execution.rules.order import after_end
 from domain.execution.rules.raising import tried_again
 from domain.execution.rules.spawning import is_awaited
 from domain.execution.state import Execution, evolve
@@ -75,7 +75,7 @@ def is_waiting(state: Execution, child: str) -> bool:
 def went_on(state: Execution, child: ChildState, command: ReportChild) -> tuple[ExecutionEvents, ...]:
     if command.status == "completed":
         resolved = StepResolved(step=child.step, output=command.output)
-        return (resolved, *after_step(evolve(state, resolved)))
+        return (resolved, *after_end(evolve(state, resolved), child.step))
     node = child_step(state, child.step)
     policy = node.on_cancel if command.status == "cancelled" else node.on_failure
     cause = command.failure.message if command.failure else ""
@@ -92,14 +92,14 @@ WORDS = {
 
 
 def child_step(state: Execution, step: str) -> ChildWorkflow:
-    return cast("ChildWorkflow", state.definition.graph[step].workflow)
+    return cast("ChildWorkflow", state.definition.child_of(step))
 
 
 def by_policy(state: Execution, step: str, policy: str, failure: Failure) -> tuple[ExecutionEvents, ...]:
     match policy:
         case "continue":
             resolved = StepResolved(step=step, failure=failure)
-            return (resolved, *after_step(evolve(state, resolved)))
+            return (resolved, *after_end(evolve(state, resolved), step))
         case "cancel":
             return (ExecutionCancelled(reason=failure.message[:2_000]),)
         case _:

@@ -1,10 +1,13 @@
 """A map: the same tasks over every item of a list, so many at once.
 
 Used by `order` and `reporting`. An item is a step of its own (`enrich--3`), claimed, fenced and journaled
-like any other; when it is through only its output stays, so that the last item costs what the first did.
+like any other, or that waits for a child; when it is through only its output stays, so that the last item
+costs what the first did.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 import msgspec
 
@@ -16,11 +19,13 @@ from domain.execution.events import ExecutionEvents, ExecutionFailed, StepSchedu
 from domain.execution.flowing import map_of
 from domain.execution.results import missing_context, names_of
 from domain.execution.rules.routing import failed
-from domain.execution.state import Execution
+from domain.execution.rules.spawning import spawn
+from domain.execution.state import Execution, evolve
 from domain.steps import Map
 from domain.terms import Json
 
 MAX_ITEMS = 10_000
+MAX_CHILDREN = 1_000
 MAX_ITEMS_BYTES = 128 * 1024
 
 
@@ -40,7 +45,20 @@ def start_map(state: Execution, step: str, mapped: Map) -> tuple[ExecutionEvents
     if not items:
         return (started, StepResolved(step=step))
     first = range(min(mapped.max_parallel, len(items)))
-    return (started, *(scheduled(state, step, number) for number in first))
+    return (started, *begun(evolve(state, started), step, first))
+
+
+def begun(state: Execution, step: str, numbers: Iterable[int]) -> tuple[ExecutionEvents, ...]:
+    """Items begin: with a runner, or with a child each."""
+    node = state.definition.graph[step].child
+    if node is None:
+        return tuple(scheduled(state, step, number) for number in numbers)
+    events: list[ExecutionEvents] = []
+    for number in numbers:
+        for event in spawn(state, f"{step}{ITEM}{number}", node) if state.is_open else ():
+            state = evolve(state, event)
+            events.append(event)
+    return tuple(events)
 
 
 def is_left_out(state: Execution, step: str) -> bool:
@@ -51,20 +69,26 @@ def is_left_out(state: Execution, step: str) -> bool:
 
 def going_on(state: Execution, step: str) -> tuple[ExecutionEvents, ...]:
     """After the execution was retried: items that are through stay, those that were begun begin again."""
+    started = MapStarted(step=step)
+    if state.definition.graph[step].child is not None:
+        items = [item for item in state.steps if map_of(state, item) == step]
+        numbers = sorted(state.definition.item_of(item) or 0 for item in items)
+        return (started, *begun(evolve(state, started), step, numbers))
     again = [
         StepScheduled(step=item, turn=known.turn + 1, reason="retried", without=known.without)
         for item, known in state.steps.items()
         if map_of(state, item) == step
     ]
-    return (MapStarted(step=step), *again)
+    return (started, *again)
 
 
 def refused(step: str, mapped: Map, items: Json, seen: dict[str, Json]) -> ExecutionFailed | None:
     if not isinstance(items, list | tuple):
         return failed(step, "condition_failed", f"{mapped.over!r} gave no list", seen)
     size = len(msgspec.json.encode(items))
-    if len(items) > MAX_ITEMS or size > MAX_ITEMS_BYTES:
-        most = f"expected at most {MAX_ITEMS} in {MAX_ITEMS_BYTES} bytes"
+    limit = MAX_ITEMS if mapped.workflow is None else MAX_CHILDREN
+    if len(items) > limit or size > MAX_ITEMS_BYTES:
+        most = f"expected at most {limit} in {MAX_ITEMS_BYTES} bytes"
         return failed(step, "map_too_large", f"{step!r} has {len(items)} items in {size} bytes; {most}", {})
     return None
 
@@ -73,7 +97,7 @@ def after_item(state: Execution, step: str) -> tuple[ExecutionEvents, ...]:
     """An item is through: the next begins, or the map is. Costs the same for each."""
     known = state.maps[step]
     if known.begun < len(known.items):
-        return (scheduled(state, step, known.begun),)
+        return begun(state, step, (known.begun,))
     return (StepResolved(step=step),) if known.done == len(known.items) else ()
 
 

@@ -31,7 +31,7 @@ def tried_again(state: Execution, reason: str) -> tuple[ExecutionEvents, ...]:
     events: list[ExecutionEvents] = []
     waiting = [name for name, step in state.steps.items() if step.wait and step.wait.kind == "budget"]
     for name in waiting if state.is_open else ():
-        is_crew = name not in state.definition.graph or state.definition.graph[name].workflow is None
+        is_crew = state.definition.child_of(name) is None
         following = (again(state, name, reason),) if is_crew else spawned_again(state, name)
         for event in following:
             state = evolve(state, event)

@@ -13,7 +13,7 @@ def request(state: Execution, command: RequestExecution) -> tuple[ExecutionEvent
     if state.status is not None:
         raise Rejected(f"RequestExecution is not allowed: {command.execution_id!r} exists already")
     for name, step in command.definition.graph.items():
-        if step.workflow is not None and name not in command.children:
+        if step.child is not None and name not in command.children:
             raise Rejected(f"RequestExecution is not allowed: no version is pinned for step {name!r}")
     requested = ExecutionRequested(
         name=command.name,

@@ -36,7 +36,7 @@ def spawn(state: Execution, step: str, node: ChildWorkflow) -> tuple[ExecutionEv
     inputs = inputs_for(state, step, node)
     if isinstance(inputs, ExecutionFailed):
         return (inputs,)
-    pinned = state.request.children[step] if state.request else None
+    pinned = state.request.children[state.definition.base_of(step)] if state.request else None
     assert pinned is not None  # noqa: S101 - `requesting` refuses a request without it
     granted = remaining(state.budget, state.account.committed)
     if not isinstance(granted, Budget):
@@ -88,7 +88,7 @@ def is_awaited(state: Execution, name: str) -> bool:
 
 
 def inputs_for(state: Execution, step: str, node: ChildWorkflow) -> dict[str, Json] | ExecutionFailed:
-    names, seen = names_of(state), dict[str, Json]()
+    names, seen = {**names_of(state), **item_of(state, step)}, dict[str, Json]()
     found: dict[str, Json] = {}
     for name, given in node.inputs.items():
         try:
@@ -101,6 +101,14 @@ def inputs_for(state: Execution, step: str, node: ChildWorkflow) -> dict[str, Js
         most = f"expected at most {MAX_INPUTS_BYTES}"
         return failed(step, "inputs_too_large", f"the inputs of {step!r} have {size} bytes; {most}", {})
     return found
+
+
+def item_of(state: Execution, step: str) -> dict[str, Json]:
+    """Of an item of a map: what its inputs may speak of besides."""
+    number = state.definition.item_of(step)
+    if number is None:
+        return {}
+    return {"item": state.maps[state.definition.base_of(step)].items[number], "item_index": number}
 
 
 def cut_output(state: Execution, seen: dict[str, Json]) -> str | None:
@@ -120,6 +128,6 @@ def output_name(state: Execution, step: str) -> str:
 
 def spawned_again(state: Execution, step: str) -> tuple[ExecutionEvents, ...]:
     """A step that waits for budget to have its child: there is enough now, or it waits on."""
-    events = spawn(state, step, cast("ChildWorkflow", state.definition.graph[step].workflow))
+    events = spawn(state, step, cast("ChildWorkflow", state.definition.child_of(step)))
     is_waiting_on = isinstance(last := events[-1], StepSuspended) and last.wait.kind == "budget"
     return () if is_waiting_on else events
