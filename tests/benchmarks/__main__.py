@@ -1,4 +1,4 @@
-"""`make bench`: every speed figure beside its limit, measured in the same run. About seven minutes.
+"""`make bench`: every speed figure beside its limit, measured in the same run. About nine minutes.
 
 Each benchmark is a process of its own, so that none inherits the other's threads, heap or open servers. Name
 some of them to run only those: `python -m tests.benchmarks append http`.
