@@ -7,6 +7,7 @@ behind.
 
 from __future__ import annotations
 
+import importlib
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -16,17 +17,17 @@ from typing import Literal
 
 import psycopg
 import sqlalchemy as sa
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 
 from domain.errors import LogUnavailable
 from infrastructure.event_log.urls import is_memory, is_sqlite, sqlite_path
 
 SchemaState = Literal["current", "behind", "empty"]
 
-MIGRATIONS = Path(__file__).with_name("migrations")
+VERSIONS = sorted(
+    path.name[1:5] for path in Path(__file__).with_name("migrations").glob("versions/v[0-9]*_*.py")
+)
+"""Of the tables, by their scripts: `v0002_contents.py` makes version 0002."""
+
 LOCK_TIMEOUT_S = 60
 """How long a migration waits for another one."""
 
@@ -42,9 +43,7 @@ def migrate(url: str) -> None:
         return
     with _transaction(url) as connection:
         if _state(connection) != "current":
-            config = _config()
-            config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+            importlib.import_module("infrastructure.event_log.migrating").upgrade(connection)
 
 
 def schema_state(url: str) -> SchemaState:
@@ -57,21 +56,15 @@ def schema_state(url: str) -> SchemaState:
         return _state(connection)
 
 
-def _config() -> Config:
-    config = Config()
-    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
-    return config
-
-
 def _state(connection: sa.Connection) -> SchemaState:
-    context = MigrationContext.configure(connection, opts={"version_table": "kasal_schema"})
-    version = context.get_current_revision()
+    if not sa.inspect(connection).has_table("kasal_schema"):
+        return "empty"
+    version = connection.execute(sa.text("SELECT version_num FROM kasal_schema")).scalar()
     if version is None:
         return "empty"
-    scripts = ScriptDirectory.from_config(_config())
-    if version not in {script.revision for script in scripts.walk_revisions()}:
+    if version not in VERSIONS:
         raise LogUnavailable(f"the event log was made by a newer release of Kasal (schema {version})")
-    return "current" if version == scripts.get_current_head() else "behind"
+    return "current" if version == VERSIONS[-1] else "behind"
 
 
 @contextmanager

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import multiprocessing
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
@@ -12,9 +14,11 @@ from pathlib import Path
 import psycopg
 import pytest
 import sqlalchemy as sa
+from alembic.script import ScriptDirectory
 
 from domain.errors import LogUnavailable
-from infrastructure.event_log.schema import _state, _transaction, migrate, schema_state
+from infrastructure.event_log.migrating import configuration
+from infrastructure.event_log.schema import VERSIONS, _state, _transaction, migrate, schema_state
 from infrastructure.event_log.urls import is_sqlite, sqlite_path
 
 TABLES = {
@@ -24,6 +28,7 @@ TABLES = {
     "kasal_contents": ["digest", "owner", "number", "tenant", "total_bytes", "body"],
     "kasal_tiles": ["level", "number", "hashes"],
     "kasal_checkpoints": ["size", "note"],
+    "kasal_keys": ["stream", "wrapping", "wrapped"],
     "kasal_schema": ["version_num"],
 }
 
@@ -45,6 +50,20 @@ def connection(url: str) -> Iterator[sa.Connection]:
         )
     with engine.begin() as connection:
         yield connection
+
+
+def test_scripts_are_named_by_the_versions_that_they_make() -> None:
+    scripts = ScriptDirectory.from_config(configuration())
+    assert [script.revision for script in scripts.walk_revisions()] == VERSIONS[::-1]
+    assert scripts.get_current_head() == VERSIONS[-1]
+
+
+def test_a_process_that_finds_current_tables_does_without_alembic(url: str) -> None:
+    migrate(url)
+    program = "import sys; from infrastructure.event_log.schema import *; migrate(sys.argv[1])"
+    program += "; print(schema_state(sys.argv[1]), 'alembic' in sys.modules)"
+    found = subprocess.run([sys.executable, "-c", program, url], check=True, capture_output=True, text=True)
+    assert found.stdout.split() == ["current", "False"]
 
 
 def test_an_empty_database_becomes_current(url: str) -> None:
