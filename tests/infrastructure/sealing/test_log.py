@@ -13,6 +13,7 @@ from domain.message import Event, tag_of
 from infrastructure.sealing.installation_key import InstallationKeys
 from infrastructure.sealing.log import SealedEventLog
 from infrastructure.sealing.opening import sealed_log
+from infrastructure.sealing.rewrapping import rewrap
 from tests.contracts.event_log_commands import some_metadata
 from tests.sealing import KEYS
 
@@ -179,3 +180,27 @@ async def test_streams_without_contents_are_stored_as_they_are(
 ) -> None:
     await append(log, 0, SAID, stream="workflow-w")
     assert (await event_log.read_stream("workflow-w"))[0].body == msgspec.json.encode(SAID)
+
+
+async def test_keys_are_wrapped_anew_and_what_was_erased_stays_erased(
+    log: SealedEventLog, event_log: SealableLog
+) -> None:
+    await append(log, 0, SAID)
+    await append(log, 0, SAID, stream="execution-f")
+    await append(log, 1, ExecutionErased(), stream="execution-f")
+    changed = InstallationKeys("x" * 43, before="k" * 43)
+    assert await rewrap(event_log, changed) == (1, 2)
+    assert await rewrap(event_log, changed) == (0, 2)
+    after = sealed_log(event_log, InstallationKeys("x" * 43))
+    assert WORD.encode() in (await after.read_stream(STREAM))[0].body
+    assert WORD.encode() not in (await after.read_stream("execution-f"))[0].body
+
+
+async def test_an_erasure_beside_a_change_of_keys_is_not_undone(
+    log: SealedEventLog, event_log: SealableLog
+) -> None:
+    await append(log, 0, SAID)
+    (before,) = await event_log.keys([STREAM])
+    await append(log, 1, ExecutionErased())
+    await event_log.rewrap(before, KEYS.wrap(STREAM, KEYS.unwrap(before)))
+    assert [key.wrapped for key in await event_log.keys([STREAM])] == [b""]
