@@ -17,6 +17,7 @@ from domain.definition import Definition
 from domain.errors import KasalError
 from domain.execution import (
     CancelExecution,
+    DecideApproval,
     EndWait,
     Failure,
     PauseExecution,
@@ -27,10 +28,11 @@ from domain.execution import (
     StepFailed,
     child_execution_id,
 )
+from domain.execution.approvals import digest_of
 from domain.steps import ChildWorkflow, Map, Step
 from domain.workflow import ArchiveWorkflow
 from tests.application.house import ME, House, PlainEngine
-from tests.domain.flows import child, crew, flow
+from tests.domain.flows import child, crew, flow, gate
 from tests.waiting import eventually
 
 CHILD = child_execution_id("x", "1-sub")
@@ -192,6 +194,36 @@ async def test_a_child_is_not_begun_while_its_parent_is_paused() -> None:
     await house.commands.handle(ResumeExecution(execution_id="x"), ME)
     await settled(house)
     assert await house.all_executions() == ["x", CHILD]
+
+
+async def test_a_cancel_goes_down_to_the_children_of_children() -> None:
+    house = House()
+    await house.save("innermost", flow(one=crew("one")))
+    await house.save("inner", flow(deep=child(workflow_id="innermost"), two=crew("two", ("deep",))))
+    await house.start("x", parent())
+    async with house.running(house.dispatcher().run()):
+        deepest = child_execution_id(CHILD, "1-deep")
+        await has(house, deepest, Status.PENDING)
+        await house.commands.handle(CancelExecution(execution_id="x"), ME)
+        await has(house, deepest, Status.CANCELLED)
+        await has(house, CHILD, Status.CANCELLED)
+
+
+async def test_what_a_person_has_rejected_in_a_child_is_not_asked_again_by_a_retry() -> None:
+    house = await house_with(parent(), flow(gate=gate(), one=crew("one", ("gate",))))
+    await settled(house)
+    digest = digest_of("Send this?", {})
+    no = DecideApproval(
+        execution_id=CHILD, approval_id="1-gate", decision="reject", digest=digest, approver="lead"
+    )
+    await house.commands.handle(no, ME)
+    await settled(house)
+    assert (await house.state("x")).status is Status.FAILED
+    await house.commands.handle(RetryExecution(execution_id="x"), ME)
+    await settled(house)
+    assert (await house.state("x")).status is Status.FAILED
+    assert "a person refused" in (await house.log.read_stream("execution-x"))[-1].body.decode()
+    assert await house.open_children() == []
 
 
 async def test_a_workflow_that_was_archived_meanwhile_is_not_begun() -> None:

@@ -52,6 +52,10 @@ def test_one_that_nothing_is_left_for_waits_until_another_has_ended() -> None:
     run = Run(budgeted(Budget(max_tokens=100), one=child(), two=child(), a=crew("a", ("one", "two"))))
     assert isinstance(suspended := run.events[-1], StepSuspended)
     assert suspended.wait.kind == "budget"
+    assert suspended.wait.message == (
+        "the child is not begun: max_tokens is 100; nothing is left of it "
+        "(1 child under way may give some back)"
+    )
     events = run.ended("1-one", spent=Amounts(tokens=30))
     assert events[-2] == wanted("two", max_tokens=70)
 

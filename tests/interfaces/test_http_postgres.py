@@ -14,6 +14,7 @@ from infrastructure.nats.server import NatsServer
 from interfaces.http.examples import BLOG
 from tests.interfaces.sse import stream
 from tests.interfaces.stack import Stack, running
+from tests.interfaces.test_http_children import dispatched
 from tests.servers import PostgresServer
 
 
@@ -41,6 +42,22 @@ async def test_an_execution_is_started_listed_streamed_and_cancelled(on_postgres
         f"/v1/executions/{listed[0]}", params={"after": answer.json()["position"]}
     )
     assert (found.json()["status"], found.headers["etag"]) == ("CANCELLED", '"v3"')
+
+
+async def test_a_child_is_begun_found_and_reported(on_postgres: Stack) -> None:
+    inner = await on_postgres.workflow()
+    step = {"workflow_id": inner, "inputs": {"industry": "'tea'"}, "on_cancel": "continue"}
+    outer = {"name": "Outer", "steps": {"sub": {"workflow": step}}}
+    saved = (await on_postgres.client.post("/v1/workflows", json=outer)).json()
+    parent = await on_postgres.execution(saved["id"], inputs={})
+    await dispatched(on_postgres)
+    params = {"parent": parent["id"], "after": await on_postgres.log.head()}
+    [child] = (await on_postgres.client.get("/v1/executions", params=params)).json()["items"]
+    await on_postgres.client.post(f"/v1/executions/{child['id']}/cancel")
+    await dispatched(on_postgres)
+    after = {"after": await on_postgres.log.head()}
+    found = (await on_postgres.client.get(f"/v1/executions/{parent['id']}", params=after)).json()
+    assert (found["status"], found["steps"][0]["child"]) == ("COMPLETED", child["id"])
 
 
 async def test_a_key_has_one_effect(on_postgres: Stack) -> None:

@@ -10,7 +10,7 @@ from typing import cast
 
 import msgspec
 
-from domain.amounts import excess, least, remaining
+from domain.amounts import NOTHING, excess, least, remaining
 from domain.conditions import evaluate, parse
 from domain.errors import ConditionError
 from domain.execution.children import ChildRequested, ChildState, ChildTold, wait_id_of
@@ -69,6 +69,8 @@ def gone_on(state: Execution, step: str, node: ChildWorkflow, name: str) -> tupl
 
 
 def without_budget(state: Execution, step: str, wait_id: str, why: str) -> tuple[ExecutionEvents, ...]:
+    if count := sum(grant != NOTHING for grant in state.account.granted.values()):
+        why += f" ({count} {'child' if count == 1 else 'children'} under way may give some back)"
     if state.definition.limits.on_exceeded == "fail":
         return (ExecutionFailed(failure=Failure("budget_exceeded", why), step=step),)
     return (StepSuspended(step=step, attempt=0, wait=Wait("budget", wait_id, why)),)
