@@ -13,6 +13,7 @@ carries an idempotency key, a stream its place; so a connection that breaks is n
 from interfaces.client.asynchronous import AsyncKasal
 from interfaces.client.errors import (
     ApiError,
+    Archived,
     Conflict,
     Forbidden,
     Invalid,
@@ -31,6 +32,7 @@ from interfaces.client.synchronous import Kasal
 __all__ = [
     "Accepted",
     "ApiError",
+    "Archived",
     "AsyncKasal",
     "Conflict",
     "Event",

@@ -7,6 +7,7 @@ KasalClientError
     ├── Unauthenticated     401
     ├── Forbidden           403, 421
     ├── NotFound            404
+    │   └── Archived        410: an execution that was; `detail` says where it went
     ├── Conflict            409
     ├── PositionGone        410
     ├── PreconditionFailed  412
@@ -77,6 +78,10 @@ class NotFound(ApiError):
     """There is nothing by that name."""
 
 
+class Archived(NotFound):
+    """The execution has left the read tables; `detail` says where it went."""
+
+
 class Conflict(ApiError):
     """The state forbids it now, or somebody else was first."""
 
@@ -122,4 +127,5 @@ def error_of(status: int, body: bytes) -> ApiError:
     except msgspec.DecodeError:
         problem = Problem(detail=f"status {status}")
     problem = msgspec.structs.replace(problem, status=status)
-    return BY_STATUS.get(status, ApiError)(problem)
+    kind = Archived if problem.code == "archived" else BY_STATUS.get(status, ApiError)
+    return kind(problem)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -43,16 +45,30 @@ class WholeFile:
 def whole_file(path: Path) -> Iterator[WholeFile]:
     """In place of what is there under that name, when the block ends without an exception."""
     part = path.with_name(f".{path.name}.part")
+    with ended_by_sigterm():
+        try:
+            with part.open("wb") as file:
+                whole = WholeFile(part, file)
+                yield whole
+                whole.flush()
+            part.replace(path)
+            sync_folder(path.parent)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
+
+
+@contextmanager
+def ended_by_sigterm() -> Iterator[None]:
+    """SIGTERM ends the block as Ctrl-C does, so that what it has begun is cleared away."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        with part.open("wb") as file:
-            whole = WholeFile(part, file)
-            yield whole
-            whole.flush()
-        part.replace(path)
-        sync_folder(path.parent)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def sync_folder(folder: Path) -> None:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from application.commands import Context
 from domain.execution import Failure, RecordProgress, StartStep, StepFailed
+from interfaces.client import Archived, AsyncKasal
 from tests.interfaces.stack import Stack
 
 
@@ -128,3 +131,14 @@ async def test_a_file_that_can_not_be_one_is_refused_by_its_field(stack: Stack) 
     started = await stack.execution()
     refused = await act(stack, started["id"], "archive", {"files": [{**FILE, "sha256": "no"}]})
     assert (refused.status_code, "sha256" in refused.text) == (422, True)
+
+
+async def test_the_client_tells_what_was_archived_from_what_never_was(stack: Stack) -> None:
+    started = await stack.execution()
+    await act(stack, started["id"], "cancel")
+    await act(stack, started["id"], "archive")
+    async with AsyncKasal(stack.url) as kasal:
+        with pytest.raises(Archived, match="the log alone has it"):
+            await kasal.execution(started["id"])
+        gone = [item["id"] async for item in kasal.executions(archived=True)]
+        assert started["id"] in gone
