@@ -6,6 +6,7 @@ projectors and queries go on.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from functools import partial
 from typing import Any
@@ -16,12 +17,14 @@ from domain.errors import NotFound
 from projections.bookkeeping import COLUMNS, Record, drop, records, set_up
 from projections.building import BuildStopped, create_aside
 from projections.database.shape import ReadDatabase, Row, Session, Snapshot
+from projections.erasure import ERASED
 from projections.projection import Projection
 from projections.projector import Projector
 from projections.stream_reader import LogReader
 from projections.tables import ReadTable, Shape
 
 PAGE = 500
+AGAIN, AGAIN_AFTER_S = 10, 0.2
 REPORTED = 100
 """Differences that are told one by one; more are only counted."""
 
@@ -53,8 +56,29 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True):
 async def verify(projection: Projection, read_db: ReadDatabase, events: LogReader) -> Verification:
     """Compare the live tables with a fold of the log. Rows of parked streams differ, too, where they do.
 
-    Raises `NotFound` when there are no live tables of this version, `BuildStopped` at an unknown event.
+    Once more where an execution is erased meanwhile: its events read otherwise before the live tables have
+    heard of it. Raises `NotFound` when there are no live tables of this version, `BuildStopped` at an unknown
+    event.
     """
+    answer = await verified_once(projection, read_db, events)
+    for _ in range(AGAIN):
+        if answer.is_equal or not await erased_beyond(answer.position, events):
+            break
+        await asyncio.sleep(AGAIN_AFTER_S)
+        answer = await verified_once(projection, read_db, events)
+    return answer
+
+
+async def erased_beyond(position: int, events: LogReader) -> bool:
+    """Whether an execution was erased behind a position."""
+    while page := await events.read_all(position, PAGE):
+        if any(event.tag == ERASED for event in page):
+            return True
+        position = page[-1].position
+    return False
+
+
+async def verified_once(projection: Projection, read_db: ReadDatabase, events: LogReader) -> Verification:
     async with read_db.snapshot() as snapshot:
         live = await live_in(snapshot, projection)
         await read_db.write(partial(drop_older, name=projection.name), background=True)

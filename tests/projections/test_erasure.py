@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
 from domain.execution import EraseExecution
+from domain.message import Recorded
 from projections import ALL
 from projections.database import ReadDatabase
+from projections.execution_detail import EXECUTION_DETAIL
 from projections.verification import verify
 from tests.projections.databases import builds_of, caught_up, projecting, read_db, read_url
 from tests.projections.fakes import HistoryFeed
@@ -39,6 +43,25 @@ async def test_erased_executions_leave_the_rows_that_a_rebuild_gives(
     assert await stored(read_db, ALL) == expected(ALL, await history.read_all(0, 100_000))
     for projection in ALL:
         assert (await verify(projection, read_db, history)).is_equal, projection.name
+
+
+async def test_an_erasure_during_a_verification_is_no_difference(read_db: ReadDatabase) -> None:
+    history = history_of(5, executions=6)
+    await caught_up(read_db, ALL, history)
+    folded = len(history.events)
+    history.handle(EraseExecution(execution_id=ended(history)[0]))
+
+    class Late(History):
+        """The log, which the live tables have heard of by the time that somebody asks for what is new."""
+
+        async def read_all(self, after_position: int, limit: int) -> Sequence[Recorded]:
+            if after_position >= folded:
+                await caught_up(read_db, ALL, history)
+            return await history.read_all(after_position, limit)
+
+    late = Late()
+    late.events = history.events
+    assert (await verify(EXECUTION_DETAIL, read_db, late)).is_equal
 
 
 async def test_what_is_erased_in_the_batch_it_came_in_is_not_folded_twice(read_db: ReadDatabase) -> None:

@@ -61,6 +61,17 @@ async def test_only_what_failed_is_retried_and_a_what_if_is_another_execution(ka
     assert (found.name, found.raw["forked_from"]["is_what_if"]) == ("What if", True)
 
 
+async def test_what_has_ended_is_erased(kasal: AsyncKasal) -> None:
+    started = await kasal.start(BLOG, {"industry": "tea"})
+    with pytest.raises(Conflict):
+        await kasal.erase(started.id)
+    await kasal.cancel(started.id)
+    await kasal.erase(started.id, "asked for it")
+    found = await kasal.execution(started.id)
+    assert found.raw["erased_at"]
+    assert found.raw["inputs"] == {}
+
+
 async def test_a_budget_is_raised_without_asyncio(stack: Stack) -> None:
     def run() -> int:
         with Kasal(stack.url) as kasal:
