@@ -16,6 +16,7 @@ from application.contents import Contents, Part, named, part_fault
 from application.day_budgets import DayBudgets
 from application.journals import past_of_step
 from application.ports import Assignment, EventLog, PastReview, Prior, UnknownCall
+from domain.amounts import NOTHING
 from domain.errors import Conflict, Draining, Held, KasalError, NotFound, Rejected, Unavailable
 from domain.execution import (
     EXECUTION,
@@ -170,8 +171,8 @@ class CommandChannel:
                 await self._contents.put(request.tenant, f"execution-{execution_id}", part)
                 return Reply()
             case StartStep() as claim:
-                outcome = await self._commands.handle(claim, context_of(request))
-                return await self._with_past(granted(claim, state_after(outcome)))
+                execution = state_after(await self._commands.handle(claim, context_of(request)))
+                return await self._with_past(granted(claim, execution), execution)
             case RecordProgress() as report:
                 return await self._record(report, request)
 
@@ -196,10 +197,12 @@ class CommandChannel:
             return Reply(refused=f"the execution has ended: {execution.status}", is_over=True)
         return Reply(is_draining=refused_beginnings(execution, report))
 
-    async def _with_past(self, reply: Reply) -> Reply:
+    async def _with_past(self, reply: Reply, execution: Execution) -> Reply:
         """A granted claim with what is known of the step's calls, if that is a part of a message."""
         if (assignment := reply.assignment) is None or not assignment.has_past:
             return reply
+        if not assignment.is_fork and execution.account.spent == NOTHING:
+            return msgspec.structs.replace(reply, past=Reply())  # no call was begun: nothing to look up
         asked = ReadJournal(execution_id=assignment.execution_id, step=assignment.step, offset=0)
         past = await self._read_journal(asked)
         if past.has_more or len(msgspec.json.encode(past)) > ALONG_BYTES:

@@ -162,3 +162,12 @@ async def test_a_small_journal_comes_with_the_claim_and_a_large_one_is_asked_for
     more = [msgspec.structs.replace(call, call=f"{call.call}+", attempt=2) for call in calls]
     await ask(house, RecordProgress(execution_id="x", step="crew", attempt=2, after=0, entries=(*more,)), "r")
     assert (await ask(house, claims[2], "r")).past is None
+
+
+async def test_where_no_call_was_begun_the_claim_says_that_there_is_no_journal() -> None:
+    house = House()
+    await house.start("x", blog(), topic="tea")
+    for number in (1, 2):
+        claim = StartStep(execution_id="x", step="crew", turn=1, delivery=number, runner="r")
+        reply = await ask(house, claim, "r")
+    assert reply.past == Reply()
