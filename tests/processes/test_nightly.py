@@ -18,7 +18,7 @@ PLAN = {"name": "Nightly", "cron": "* * * * *", "overlap": "cancel", "catch_up":
 
 
 async def test_three_dispatchers_run_each_slot_and_each_child_once(tmp_path: Path) -> None:
-    """Every minute in place of every night. No runner: a run gives way to the next."""
+    """Every minute in place of every night, three plans at once. No runner: a run gives way to the next."""
     databases = {
         "KASAL_LOG_URL": f"sqlite:///{tmp_path / 'log.db'}",
         "KASAL_READ_URL": f"sqlite:///{tmp_path / 'read.db'}",
@@ -31,18 +31,25 @@ async def test_three_dispatchers_run_each_slot_and_each_child_once(tmp_path: Pat
         client = services.client
         client.put("/v1/models/demo/small", json={}).raise_for_status()
         workflow_id = post(client, "/v1/workflows", LOAD)["id"]
-        path = f"/v1/schedules/{post(client, '/v1/schedules', {**PLAN, 'workflow_id': workflow_id})['id']}"
-        await eventually(lambda: runs_of(services, path) >= 1, 90)
+        plans = [post(client, "/v1/schedules", {**PLAN, "workflow_id": workflow_id})["id"] for _ in range(3)]
+        await eventually(lambda: min(runs_of(services, plan) for plan in plans) >= 1, 100)
         services.kill("second")
-        await eventually(lambda: runs_of(services, path) >= 2, 90)
-        items = get(client, f"/v1/executions?workflow_id={workflow_id}&limit=50")["items"]
-        ids = [row["id"] for row in items]
-        assert len(ids) == len(set(ids)) == get(client, path)["runs"] == 2
-        assert all(one.startswith(path.rpartition("/")[2]) for one in ids)
-        client.delete(path).raise_for_status()
+        for plan in plans:
+            off = {**PLAN, "workflow_id": workflow_id, "enabled": False}
+            client.put(f"/v1/schedules/{plan}", json=off).raise_for_status()
+        await eventually(lambda: has_one_run_each(services, workflow_id, plans), 30)
         await check_child(services, workflow_id)
     finally:
         await services.end()
+
+
+def has_one_run_each(services: Services, workflow_id: str, plans: list[str]) -> bool:
+    """One execution for each slot and plan, by its id, and no other."""
+    runs = {plan: runs_of(services, plan) for plan in plans}
+    items = get(services.client, f"/v1/executions?workflow_id={workflow_id}&limit=50")["items"]
+    started = {plan: sum(row["id"].startswith(plan) for row in items) for plan in plans}
+    assert len({row["id"] for row in items}) == len(items)
+    return started == runs and sum(started.values()) == len(items)
 
 
 async def check_child(services: Services, workflow_id: str) -> None:
@@ -65,6 +72,6 @@ async def check_child(services: Services, workflow_id: str) -> None:
     assert [row["id"] for row in get(client, children)["items"]] == [child["id"]]
 
 
-def runs_of(services: Services, path: str) -> int:
-    response = services.client.get(path)
+def runs_of(services: Services, plan: str) -> int:
+    response = services.client.get(f"/v1/schedules/{plan}")
     return int(response.json()["runs"]) if response.status_code == 200 else 0
