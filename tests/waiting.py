@@ -18,10 +18,10 @@ POLL_EVERY_S = 0.01
 
 
 @overload
-async def eventually(predicate: Callable[[], Awaitable[T]], timeout_s: float = 30) -> T: ...
+async def eventually(predicate: Callable[[], Awaitable[T]], timeout_s: float = 60) -> T: ...
 @overload
-async def eventually(predicate: Callable[[], T], timeout_s: float = 30) -> T: ...
-async def eventually(predicate: Callable[[], T | Awaitable[T]], timeout_s: float = 30) -> T:
+async def eventually(predicate: Callable[[], T], timeout_s: float = 60) -> T: ...
+async def eventually(predicate: Callable[[], T | Awaitable[T]], timeout_s: float = 60) -> T:
     """The first true answer of a predicate, sync or async. Fails with `AssertionError` after `timeout_s`."""
     deadline = time.monotonic() + timeout_s
     while True:

@@ -34,7 +34,7 @@ from tests.waiting import eventually
 
 CREWS = ("one", "two", "first", "last")
 ITEMS = ("each--0", "each--1", "each--2")
-PATIENCE_S = 60.0
+PATIENCE_S = 120.0
 
 FLOW: dict[str, Any] = {
     "name": "Between steps",

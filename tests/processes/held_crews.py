@@ -40,7 +40,7 @@ CREWS: dict[str, Callable[[], Definition]] = {
     "hierarchical": hierarchical,
 }
 RUNNER = {"runner": ("--processes", "1", "--concurrency", "50")}
-END_S = 120.0
+END_S = 240.0
 
 
 class Run(msgspec.Struct, frozen=True):

@@ -64,7 +64,7 @@ async def work_is_back(house: House, count: int) -> bool:
         return False
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(700)
 @pytest.mark.parametrize("victim", VICTIMS)
 async def test_whoever_is_killed_at_whatever_entry_the_crew_ends_the_same_and_pays_once(
     house: House, victim: str
