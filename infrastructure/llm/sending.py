@@ -18,6 +18,7 @@ import httpx
 import litellm
 import msgspec
 import openai
+from litellm.litellm_core_utils.streaming_handler import CustomStreamWrapper
 from openai.types.chat import ChatCompletionChunk
 
 from domain.catalog import Model
@@ -32,6 +33,10 @@ from infrastructure.llm.failures import call_failed
 # callbacks that nobody has.
 litellm.suppress_debug_info = True
 litellm.disable_streaming_logging = True
+if hasattr(CustomStreamWrapper, "__del__"):
+    # It sets context variables, for ids in log lines that are off. Python 3.11 collects garbage within
+    # `ContextVar.set`, which does not survive that another sets one meanwhile: the process ends by SIGSEGV.
+    del CustomStreamWrapper.__del__
 
 MAX_TOOL_CALLS = 100
 """Of one answer; what a provider counts beyond is left out."""
