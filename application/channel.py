@@ -1,6 +1,6 @@
 """The command channel: what runners ask over NATS, and the answers of a process that has the log.
 
-`answer` is served by the dispatcher (and by `kasal up`); `Request` and `Reply` are the wire, as JSON. Its one
+`answer` is served by the dispatcher (and by `kasal up`); the wire is `application.channel_messages`. Its one
 rule: every request may come twice; the second changes nothing and is answered like the first.
 """
 
@@ -11,24 +11,32 @@ from collections.abc import Iterable
 import msgspec
 
 from application.assigning import assignment_of, context_outputs
+from application.channel_messages import (
+    Asked,
+    PutContent,
+    ReadContent,
+    ReadJournal,
+    ReadOutputs,
+    Reply,
+    Request,
+)
 from application.commands import CommandHandler, Context, Outcome
 from application.contents import Contents, Part, named, part_fault
 from application.day_budgets import DayBudgets
 from application.journals import past_of_step
-from application.ports import Assignment, EventLog, PastReview, Prior, UnknownCall
+from application.ports import EventLog
 from domain.amounts import NOTHING
 from domain.errors import Conflict, Draining, Held, KasalError, NotFound, Rejected, Unavailable
 from domain.execution import (
     EXECUTION,
     Execution,
-    Journaled,
     RecordProgress,
     StartStep,
     Status,
     StepCompleted,
     StepFailed,
     StepStatus,
-    TaskOutput,
+    foreseen,
     refused_beginnings,
 )
 
@@ -39,87 +47,6 @@ PAGE_BYTES = MAX_REPLY_BYTES // 2
 
 ALONG_BYTES = MAX_REPLY_BYTES // 4
 """Of a journal that comes with the claim."""
-
-
-class ReadJournal(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="ReadJournal"):
-    """From a runner that begins a step again: the known outcomes of its calls, from the `offset`-th on."""
-
-    execution_id: str
-    step: str
-    offset: int
-
-
-class ReadOutputs(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="ReadOutputs"):
-    """From a runner whose assignment had no room for the outputs of earlier steps: from the `offset`-th
-    on."""
-
-    execution_id: str
-    step: str
-    offset: int
-
-
-class PutContent(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="PutContent"):
-    """From a runner that is about to report an entry with a text too large for a message."""
-
-    execution_id: str
-    part: Part
-
-
-class ReadContent(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="ReadContent"):
-    """From a runner that was given a digest: one part of the text."""
-
-    execution_id: str
-    digest: str
-    number: int
-
-
-Asked = ReadJournal | ReadOutputs | PutContent | ReadContent
-"""What changes no execution."""
-
-
-class Request(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A runner's command. The ids are those of the work that it was given.
-
-    contents  whole texts that the entries of a report name
-    """
-
-    runner: str
-    command: StartStep | RecordProgress | Asked
-    contents: tuple[Part, ...] = ()
-    tenant: str = "default"
-    correlation_id: str | None = None
-    causation_id: str | None = None
-    traceparent: str | None = None
-
-
-class Reply(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """assignment: of a claim that was granted. retry_after_s: nothing was done, ask again.
-
-    refused: why the runner has to stop; is_over: nobody will need the work again.
-    is_draining: begin nothing more, report how what is in flight comes out, then let go. With `refused`
-    nothing of the report was recorded; without, what it would have begun was not.
-    is_held: the attempt before still does that; claim again later.
-    journal, outputs, part: what was asked for; has_more: and there is more, behind it.
-    unknown, reviews: with the journal's last page.
-    past: of a claim that was granted, the answer to `ReadJournal`, where there is room for it.
-    missing: contents that are not there; a report that names them was not recorded, send it with them. Of a
-    journal: why it can not be had any more.
-    """
-
-    assignment: Assignment | None = None
-    journal: tuple[Journaled | Prior, ...] = ()
-    unknown: tuple[UnknownCall, ...] = ()
-    reviews: tuple[PastReview, ...] = ()
-    past: Reply | None = None
-    outputs: dict[str, TaskOutput] = {}
-    part: Part | None = None
-    has_more: bool = False
-    missing: tuple[str, ...] = ()
-    refused: str = ""
-    is_over: bool = False
-    is_draining: bool = False
-    is_held: bool = False
-    retry_after_s: float = 0
 
 
 class CommandChannel:
@@ -136,7 +63,8 @@ class CommandChannel:
         encoded = msgspec.json.encode(reply)
         if reply.assignment and len(encoded) > MAX_REPLY_BYTES:
             smaller = msgspec.structs.replace(reply.assignment, outputs={})
-            return msgspec.json.encode(Reply(assignment=smaller, has_more=True))
+            smaller_reply = Reply(assignment=smaller, is_unclaimed=reply.is_unclaimed, has_more=True)
+            return msgspec.json.encode(smaller_reply)
         return encoded
 
     async def _reply(self, body: bytes) -> Reply:
@@ -171,10 +99,19 @@ class CommandChannel:
                 await self._contents.put(request.tenant, f"execution-{execution_id}", part)
                 return Reply()
             case StartStep() as claim:
-                execution = state_after(await self._commands.handle(claim, context_of(request)))
-                return await self._with_past(granted(claim, execution), execution)
+                return await self._claim(claim, request)
             case RecordProgress() as report:
                 return await self._record(report, request)
+
+    async def _claim(self, claim: StartStep, request: Request) -> Reply:
+        if request.claims_later:
+            known = await self._commands.known_state(EXECUTION, claim.execution_id)
+            if execution := foreseen(known, claim):
+                reply = granted(claim, execution)
+                if reply.assignment and not reply.assignment.has_past:
+                    return msgspec.structs.replace(reply, is_unclaimed=True)
+        execution = state_after(await self._commands.handle(claim, context_of(request)))
+        return await self._with_past(granted(claim, execution), execution)
 
     async def _record(self, report: RecordProgress, request: Request) -> Reply:
         """Commit the entries with their contents, unless they name one that is nowhere."""
@@ -244,8 +181,9 @@ class CommandChannel:
         step = execution.steps.get(command.step)
         if not execution.is_open or step is None:
             return True
-        outdated = isinstance(command, StartStep) and command.turn < step.turn
-        return outdated or execution.status is Status.PAUSED or not step.status.is_active
+        claim = command if isinstance(command, StartStep) else command.claim
+        is_outdated = claim is not None and claim.turn < step.turn
+        return is_outdated or execution.status is Status.PAUSED or not step.status.is_active
 
 
 def context_of(request: Request) -> Context:

@@ -10,10 +10,10 @@ from contextlib import suppress
 
 import msgspec
 
-from application.channel import ReadJournal, ReadOutputs, Reply
+from application.asking import Channel
+from application.channel_messages import ReadJournal, ReadOutputs, Reply
 from application.contents import bring_back, whole_outputs
 from application.ports import Assignment, Prior
-from application.reporting import Channel
 from domain.errors import NotFound
 from domain.execution import Journaled, TaskOutput
 

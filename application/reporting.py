@@ -1,4 +1,4 @@
-"""What a runner says and asks over the command channel, sent until it is answered.
+"""What a runner says over the command channel of one step: entries in order, each until it is in the log.
 
 Called by `application.runs`. Its one rule: the order of a step's entries in the log is the order in which
 they were reported; what queued while a report was under way goes in the next.
@@ -7,20 +7,16 @@ they were reported; what queued while a report was under way goes in the next.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import msgspec
-import structlog
 
-from application.channel import Asked, PutContent, ReadContent, Reply, Request
-from application.contents import Part, digest_of, parts_in, set_aside
-from application.ports import Assignment, Handler, Stopped, Work
-from domain.errors import KasalError, NotFound
-from domain.execution import Drained, Progress, RecordProgress, StartStep
-
-log = structlog.get_logger()
+from application.asking import DRAIN_WITHIN_S, Channel, Claimed
+from application.channel_messages import PutContent, Reply
+from application.contents import Part, set_aside
+from application.ports import Stopped
+from domain.execution import Drained, Progress, RecordProgress
 
 MAX_REPORT_BYTES = 400_000
 """Entries of one report with their contents, as JSON; a message of the channel holds 1 MiB."""
@@ -32,90 +28,14 @@ LINGER_S = 0.025
 """How long an entry that nobody waits for is kept for the next report to take along: a little more than
 CrewAI takes from the answer to one request to the next request."""
 
-DRAIN_WITHIN_S = 120.0
-"""How long calls in flight may take to end after their attempt was told to let go."""
-
-HELD_AT_MOST_S = DRAIN_WITHIN_S + 10
-"""How long a claim waits for the attempt before it; after that the runner of that one is taken for dead."""
-
-HELD_PAUSE_S = 0.25
+CLAIM_WITHIN_S = 0.25
+"""The latest that a step is claimed which nobody began before; its first report mostly comes much sooner."""
 
 PAUSED = Stopped("the execution is paused", is_over=True, is_draining=True)
 SUSPENDED = Stopped("the step waits", is_over=True, is_draining=True)
 
 PublishTokens = Callable[[str, str], None]
 """(call, text) of the execution at hand; transient, never raises."""
-
-
-class Claimed(NamedTuple):
-    """What came with a claim. has_more: outputs are to be asked for; past: the journal, if it came along."""
-
-    assignment: Assignment
-    has_more: bool
-    past: Reply | None
-
-
-class Channel:
-    """Requests of one runner for one piece of work, sent until they are answered."""
-
-    def __init__(self, ask: Handler, runner: str, work: Work) -> None:
-        self._ask = ask
-        self._runner = runner
-        self._work = work
-
-    async def send(
-        self, command: StartStep | RecordProgress | Asked, contents: tuple[Part, ...] = ()
-    ) -> Reply:
-        """The answer, however long the other side is away: every command may be sent again.
-
-        Raises `Stopped` when the command is refused.
-        """
-        request = Request(
-            runner=self._runner,
-            command=command,
-            contents=contents,
-            tenant=self._work.tenant,
-            correlation_id=self._work.correlation_id,
-            causation_id=self._work.causation_id,
-            traceparent=self._work.traceparent,
-        )
-        body, pause_s = msgspec.json.encode(request), 0.05
-        while True:
-            try:
-                reply = msgspec.json.decode(await self._ask(body), type=Reply)
-            except (KasalError, OSError, TimeoutError) as error:
-                log.warning("command channel is away", error=str(error), execution=self._work.execution_id)
-                reply = Reply(retry_after_s=pause_s)
-            if reply.refused:
-                raise Stopped(reply.refused, is_over=reply.is_over, is_draining=reply.is_draining)
-            if not reply.retry_after_s:
-                return reply
-            await asyncio.sleep(max(pause_s, reply.retry_after_s))
-            pause_s = min(2 * pause_s, 2.0)
-
-    async def claim(self, claim: StartStep) -> Claimed:
-        """Granted once the attempt before has let go of the step. Raises `Stopped`."""
-        deadline = time.monotonic() + HELD_AT_MOST_S
-        while (reply := await self.send(claim)).is_held:
-            await asyncio.sleep(HELD_PAUSE_S)
-            claim = msgspec.structs.replace(claim, insists=time.monotonic() > deadline)
-        if reply.assignment is None:
-            raise Stopped("the claim was answered without an assignment")
-        return Claimed(reply.assignment, reply.has_more, reply.past)
-
-    async def text(self, digest: str) -> str:
-        """A stored text, read part by part. Raises `NotFound` when it is not there as its digest says."""
-        whole, number, parts = bytearray(), 0, 1
-        while number < parts:
-            asked = ReadContent(execution_id=self._work.execution_id, digest=digest, number=number)
-            part = (await self.send(asked)).part
-            if part is None:
-                raise NotFound(f"there is no content {digest!r}")
-            whole += part.body
-            number, parts = number + 1, parts_in(part.total_bytes)
-        if digest_of(whole) != digest:
-            raise NotFound(f"content {digest!r} is not what its digest says")
-        return whole.decode()
 
 
 class Entry(NamedTuple):
@@ -154,9 +74,10 @@ class StepReporter:
     overdue: done when the attempt was told to let go, and `DRAIN_WITHIN_S` have passed since.
     """
 
-    def __init__(self, channel: Channel, assignment: Assignment, publish_tokens: PublishTokens) -> None:
+    def __init__(self, channel: Channel, claimed: Claimed, publish_tokens: PublishTokens) -> None:
         self._channel = channel
-        self._assignment = assignment
+        self._assignment = claimed.assignment
+        self._claim = claimed.claim
         self._publish_tokens = publish_tokens
         self._loop = asyncio.get_running_loop()
         self._waiting: list[Entry] = []
@@ -165,7 +86,12 @@ class StepReporter:
         self._recorded = 0
         self._stopped: Stopped | None = None
         self._draining: Stopped | None = None
+        self._claiming = self._loop.call_later(CLAIM_WITHIN_S, self._begin_sending)
         self.overdue: asyncio.Future[None] = self._loop.create_future()
+
+    def close(self) -> None:
+        """Whoever has the step next claims it: this one does not any more."""
+        self._claiming.cancel()
 
     def drain(self, why: Stopped = PAUSED) -> None:
         """Begin nothing more. What waits to be reported and would begin something is refused here."""
@@ -195,7 +121,8 @@ class StepReporter:
 
     async def flush(self) -> None:
         """Send what was to go along with a next report: there is none."""
-        self._begin_sending()
+        if self._waiting:
+            self._begin_sending()
         if self._sender is not None:
             await asyncio.wait([self._sender])
 
@@ -207,9 +134,9 @@ class StepReporter:
         self._loop.call_soon_threadsafe(self._publish_tokens, call, text)
 
     async def _send_waiting(self) -> None:
-        while batch := self._next_batch():
+        while (batch := self._next_batch()) or self._claim:
             try:
-                reply = await self._send(batch)
+                reply = await (self._send(batch) if batch else self._send_claim())
             except Stopped as stopped:
                 if stopped.is_draining:
                     self.drain(stopped)
@@ -230,6 +157,12 @@ class StepReporter:
             self._resolve([entry for entry in batch if entry.begins], self._draining)
         return [entry for entry in batch if not entry.begins]
 
+    async def _send_claim(self) -> Reply:
+        """By itself: there was nothing to report for a while."""
+        reply = await self._channel.send(self._claim) if self._claim else Reply()
+        self._claim = None
+        return reply
+
     async def _send(self, batch: Sequence[Entry]) -> Reply:
         """The contents that the other side does not have yet, then the entries; again while it lacks some."""
         command = RecordProgress(
@@ -238,6 +171,7 @@ class StepReporter:
             attempt=self._assignment.attempt,
             after=self._recorded,
             entries=tuple(entry.progress for entry in batch),
+            claim=self._claim,
         )
         for _ in range(CONTENT_TRIES):
             along = await self._along(part for entry in batch for part in entry.parts)
@@ -245,6 +179,7 @@ class StepReporter:
             if not reply.missing:
                 self._known.update(part.digest for part in along)
                 self._recorded += len(batch)
+                self._claim = None
                 return reply
             self._known.difference_update(reply.missing)
         raise Stopped(f"content {reply.missing[0]} was sent and is not there")

@@ -15,9 +15,10 @@ from typing import Any
 import msgspec
 import structlog
 
+from application.asking import Channel, Claimed
 from application.ports import Assignment, Crashed, CrewEngine, Delivery, Handler, Stopped, Work, WorkQueue
 from application.recalling import read_outputs, with_past
-from application.reporting import Channel, Claimed, StepReporter
+from application.reporting import StepReporter
 from domain.errors import KasalError, NotFound
 from domain.execution import (
     Failure,
@@ -120,7 +121,8 @@ class Runner:
     def _finished(self, task: asyncio.Task[None]) -> None:
         del self._running[task]
         self._standing_by.discard(task)
-        self._reporters.pop(task, None)
+        if reporter := self._reporters.pop(task, None):
+            reporter.close()
         self._slots.release()
         if not task.cancelled() and (error := task.exception()):
             log.error("a step ended without an end", error=repr(error))
@@ -183,7 +185,7 @@ class Runner:
         def publish(call: str, text: str) -> None:
             self._publish_tokens(work.tenant, work.execution_id, call, text)
 
-        reporter = StepReporter(channel, claimed, publish)
+        reporter = StepReporter(channel, granted, publish)
         if (task := asyncio.current_task()) in self._running:
             self._reporters[task] = reporter
         try:

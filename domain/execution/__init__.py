@@ -91,6 +91,7 @@ from domain.execution.events import (
     TaskStarted,
 )
 from domain.execution.forks import Edit, ForkedFrom, Origin
+from domain.execution.rules.claiming import foreseen
 from domain.execution.rules.reporting import refused_beginnings
 from domain.execution.state import Execution, Status, StepState, StepStatus, evolve
 from domain.execution.values import Content, Estimate, Failure, TaskOutput, Wait
@@ -262,6 +263,7 @@ __all__ = [
     "child_execution_id",
     "decide",
     "evolve",
+    "foreseen",
     "is_child",
     "refused_beginnings",
 ]

@@ -79,6 +79,7 @@ class RecordProgress(StepCommand, frozen=True, tag="RecordProgress"):
     after      how many entries of this attempt were reported before; makes a repeated report harmless
     covered    what the execution may come to within its share of the day, where a limit of the day holds
     over_day   why its share can not be enough for what the report would begin
+    claim      of an attempt that nobody claimed before its first report
     """
 
     attempt: int
@@ -86,6 +87,7 @@ class RecordProgress(StepCommand, frozen=True, tag="RecordProgress"):
     entries: Annotated[tuple[Progress, ...], msgspec.Meta(min_length=1)]
     covered: Amounts | None = None
     over_day: str = ""
+    claim: StartStep | None = None
 
 
 class RescheduleStep(StepCommand, frozen=True, tag="RescheduleStep"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import assert_never
 
 from msgspec.structs import replace
@@ -54,6 +55,12 @@ ENDS: dict[type[Event], Status] = {
     ExecutionCancelled: Status.CANCELLED,
     ExecutionTimedOut: Status.TIMED_OUT,
 }
+
+
+def evolved(state: Execution, events: Iterable[ExecutionEvents]) -> Execution:
+    for event in events:
+        state = evolve(state, event)
+    return state
 
 
 def evolve(state: Execution, event: ExecutionEvents) -> Execution:

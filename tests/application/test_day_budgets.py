@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from application.channel import Reply, Request
+from application.channel_messages import Reply, Request
 from application.day_budgets import answered
 from application.requests import create_workflow, run_workflow
 from domain.amounts import Amounts

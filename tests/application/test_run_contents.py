@@ -7,7 +7,7 @@ import asyncio
 import msgspec
 import pytest
 
-from application.channel import Reply
+from application.channel_messages import Reply
 from application.contents import parts_of, set_aside
 from application.ports import Assignment, Prior, Reporter
 from domain.definition import Crew, Definition, Step, Task

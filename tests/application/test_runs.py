@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from application.channel import Reply, Request
+from application.channel_messages import Reply, Request
 from application.contents import Part, digest_of
 from application.ports import Assignment, Prior, Reporter
 from domain.execution import (
@@ -85,39 +85,6 @@ async def test_cancelling_stops_the_engine_and_frees_the_runner() -> None:
         await house.start("y", blog(), topic="tea")
         await eventually(ended(house, "y"))
     assert (await house.state("x")).status is Status.CANCELLED
-
-
-async def test_a_runner_that_vanishes_is_replaced_and_its_late_report_refused() -> None:
-    house = House(lease_s=0.1)
-    frozen, thaw = asyncio.Event(), asyncio.Event()
-    refused: list[str] = []
-
-    class Freezing(PlainEngine):
-        async def run(self, assignment: Assignment, reporter: Reporter) -> StepCompleted | StepFailed:
-            frozen.set()
-            await thaw.wait()
-            try:
-                return await super().run(assignment, reporter)
-            except BaseException as error:
-                refused.append(str(error))
-                raise
-
-    await house.start("x", blog(), topic="tea")
-    first = house.runner("r1", Freezing(), heartbeat_s=3600, concurrency=1)
-    house.runners.remove(first)  # no announcement reaches it
-    async with house.running(house.dispatcher().run(), first.run()):
-        await frozen.wait()
-        async with house.running(house.runner("r2", PlainEngine()).run()):
-            await eventually(ended(house, "x"))
-            thaw.set()
-            await eventually(lambda: bool(refused))
-    state = await house.state("x")
-    assert (state.status, state.steps["crew"].runner, state.steps["crew"].attempt) == (
-        Status.COMPLETED,
-        "r2",
-        2,
-    )
-    assert "while completed" in refused[0]
 
 
 async def test_heartbeats_keep_a_long_step() -> None:

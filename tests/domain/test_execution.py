@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from domain.errors import NotFound, Rejected
 from domain.execution import (
@@ -11,6 +12,7 @@ from domain.execution import (
     ExecutionCancelled,
     ExecutionCompleted,
     ExecutionFailed,
+    ExecutionPaused,
     ExecutionRequested,
     Failure,
     RecordProgress,
@@ -25,6 +27,7 @@ from domain.execution import (
     TaskCompleted,
     TaskOutput,
     TaskStarted,
+    foreseen,
 )
 from domain.message import Event
 from tests.domain.examples import blog, diamond
@@ -105,6 +108,46 @@ def test_attempts_end_with_the_limit() -> None:
     decided = spec.given(*events).when(claim(delivery=4)).decided()
     assert [type(event) for event in decided] == [ExecutionFailed]
     assert decided[0].failure.code == "attempts_exhausted"  # type: ignore[attr-defined]
+
+
+def first_report(*entries: Event, runner: str = "r1") -> RecordProgress:
+    return replace(report(*entries), claim=claim(runner=runner))
+
+
+def test_a_first_report_may_bring_the_claim() -> None:
+    spec.given(requested, scheduled).when(first_report(begun)).then(started, begun)
+
+
+def test_a_first_report_that_comes_again_changes_nothing() -> None:
+    running.given(begun).when(first_report(begun)).then_nothing()
+
+
+def test_of_two_first_reports_one_counts() -> None:
+    running.given(begun).when(first_report(begun, runner="r2")).then_refused(Rejected, "while running by r1")
+
+
+def test_a_first_report_of_an_outdated_delivery_is_refused() -> None:
+    again = StepStarted(step="crew", turn=1, delivery=2, attempt=1, runner="r2")
+    spec.given(requested, scheduled, again).when(first_report(begun)).then_refused(
+        Rejected, "while running by r2"
+    )
+
+
+def test_a_first_report_of_a_paused_execution_is_refused() -> None:
+    spec.given(requested, scheduled, ExecutionPaused(reason="")).when(first_report(begun)).then_refused(
+        Rejected, "while paused"
+    )
+
+
+def test_only_a_claim_of_work_that_nobody_began_is_foreseen() -> None:
+    offered = spec.given(requested, scheduled).state()
+    assert foreseen(offered, claim()) == spec.given(requested, scheduled, started).state()
+    assert foreseen(offered, claim(delivery=2)) is None
+    assert foreseen(offered, claim(turn=2)) is None
+    assert foreseen(offered, claim(step="other")) is None
+    assert foreseen(running.state(), claim(delivery=2)) is None
+    assert foreseen(running.given(StepScheduled(step="crew", turn=2)).state(), claim(turn=2)) is None
+    assert foreseen(spec.given(requested, scheduled, ExecutionPaused(reason="")).state(), claim()) is None
 
 
 def test_progress_is_recorded_as_reported() -> None:

@@ -15,7 +15,7 @@ from domain.execution.events import (
 from domain.execution.rules.checks import check_open, known_step
 from domain.execution.rules.mapping import is_left_out
 from domain.execution.rules.retrying import given_up
-from domain.execution.state import Execution, Lease, Status, StepState, StepStatus
+from domain.execution.state import Execution, Lease, Status, StepState, StepStatus, evolved
 from domain.execution.values import Failure
 
 
@@ -27,7 +27,7 @@ def start_step(state: Execution, command: StartStep) -> tuple[ExecutionEvents, .
     if state.status is Status.PAUSED:
         raise Rejected("StartStep is not allowed while paused")
     if step.status is StepStatus.RUNNING and step.turn == command.turn:
-        if step.delivery == command.delivery and step.runner == command.runner:
+        if has_claimed(step, command):
             return ()
         if command.delivery <= step.delivery:
             raise Rejected(
@@ -38,6 +38,25 @@ def start_step(state: Execution, command: StartStep) -> tuple[ExecutionEvents, .
     if step.draining and not command.insists:
         raise Held(f"attempt {step.attempt} of step {command.step!r} still reports its last calls")
     return begun(state, command, step)
+
+
+def has_claimed(step: StepState, command: StartStep) -> bool:
+    return (step.turn, step.delivery, step.runner) == (command.turn, command.delivery, command.runner)
+
+
+def foreseen(state: Execution, command: StartStep) -> Execution | None:
+    """The state after a claim of work that nobody ever began: it may come with the first report.
+
+    None for any other. Work that came again is claimed ahead of it: who died of it before its first report
+    has to be counted.
+    """
+    step = state.steps.get(command.step)
+    if step is None or not state.is_open or state.status is Status.PAUSED:
+        return None
+    is_offered = step.status is StepStatus.SCHEDULED and step.turn == command.turn
+    if not is_offered or command.delivery > 1 or step.attempt:
+        return None
+    return evolved(state, start_step(state, command))
 
 
 def is_lost(draining: Lease | None, command: StartStep) -> bool:

@@ -19,19 +19,32 @@ from domain.execution.events import (
 )
 from domain.execution.rules.budgets import budget_failure
 from domain.execution.rules.checks import check_open, known_step
+from domain.execution.rules.claiming import has_claimed, start_step
 from domain.execution.rules.order import after_end
 from domain.execution.rules.retrying import fail_step
 from domain.execution.rules.suspending import demanded_wait
-from domain.execution.state import Execution, StepState, StepStatus, evolve
+from domain.execution.state import Execution, StepState, StepStatus, evolve, evolved
 
 
 def record_progress(state: Execution, command: RecordProgress) -> tuple[ExecutionEvents, ...]:
     step = known_step(state, command)
-    is_current = command.attempt == step.attempt
-    if is_current and command.after + len(command.entries) <= step.recorded:
+    if is_recorded(step, command):
         return ()
+    claimed = start_step(state, command.claim) if command.claim else ()
+    return (*claimed, *reported(evolved(state, claimed), command))
+
+
+def is_recorded(step: StepState, command: RecordProgress) -> bool:
+    """It came before, from the same runner: two may believe in an attempt that neither has claimed yet."""
+    is_own = command.claim is None or has_claimed(step, command.claim)
+    is_known = command.after + len(command.entries) <= step.recorded
+    return is_own and is_known and command.attempt == step.attempt
+
+
+def reported(state: Execution, command: RecordProgress) -> tuple[ExecutionEvents, ...]:
     check_open(state, command)
-    if not is_current or step.lease is None:
+    step = known_step(state, command)
+    if command.attempt != step.attempt or step.lease is None:
         raise Rejected(
             f"RecordProgress of attempt {command.attempt} is not allowed while attempt {step.attempt} "
             f"of step {command.step!r} is {step.status}"
@@ -74,8 +87,7 @@ def recorded(state: Execution, command: RecordProgress) -> tuple[ExecutionEvents
     events: list[ExecutionEvents] = []
     for entry in command.entries:
         following = outcome(state, entry)
-        for event in following:
-            state = evolve(state, event)
+        state = evolved(state, following)
         events.extend(following)
     return tuple(events)
 

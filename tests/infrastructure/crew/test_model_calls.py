@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import gc
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar, copy_context
 from typing import TYPE_CHECKING
 
 import pytest
@@ -68,35 +64,6 @@ async def test_an_answer_is_streamed_recorded_and_counted(engine: CrewAIEngine, 
     assert len(reporter.pieces[done.call]) > 1
     (sent,) = model.requests
     assert (sent["model"], sent["temperature"], sent["max_tokens"]) == ("scripted", 0.5, 99)
-
-
-@contextmanager
-def variables_set_by_garbage() -> Iterator[set[str]]:
-    """The names of context variables that collections set while this was open, in whichever thread."""
-    before: dict[ContextVar[object], object] = {}
-    found: set[str] = set()
-
-    def watch(phase: str, _: dict[str, int]) -> None:
-        now = dict(copy_context())
-        if phase == "stop":
-            found.update(var.name for var, value in now.items() if before.get(var) is not value)
-        before.clear()
-        before.update(now)
-
-    gc.callbacks.append(watch)
-    try:
-        yield found
-    finally:
-        gc.callbacks.remove(watch)
-
-
-async def test_garbage_sets_no_context_variable(engine: CrewAIEngine, model: ModelServer) -> None:
-    """Python 3.11 collects within `ContextVar.set`, and ends by SIGSEGV when a finalizer sets one too."""
-    with variables_set_by_garbage() as found:
-        for _ in range(3):
-            await engine.run(assignment(ONE_TASK, model=OPENAI), MemoryReporter())
-            gc.collect()
-    assert not found
 
 
 async def test_a_model_of_litellms_price_map_costs_what_it_says(
