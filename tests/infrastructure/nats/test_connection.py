@@ -88,3 +88,46 @@ async def test_a_request_that_is_answered_while_it_is_cancelled_is_cancelled(
     asking.cancel()
     await asyncio.wait([asking])
     assert asking.cancelled()
+
+
+async def test_an_answer_that_comes_too_late_is_nobody_elses(nats_connection: Connection) -> None:
+    asked: list[Msg] = []
+
+    async def keep(message: Msg) -> None:
+        asked.append(message)
+
+    await nats_connection.subscribe("slow", cb=keep)
+    with pytest.raises(errors.TimeoutError):
+        await nats_connection.request("slow", b"first", timeout=0.05)
+    second = asyncio.create_task(nats_connection.request("slow", b"second", timeout=30))
+    await eventually(lambda: len(asked) == 2)
+    for message in asked:
+        await message.respond(message.data)
+    assert (await second).data == b"second"
+
+
+async def test_where_nobody_listens_a_request_says_so(nats_connection: Connection) -> None:
+    with pytest.raises(errors.NoRespondersError):
+        await nats_connection.request("nobody", b"", timeout=30)
+
+
+async def test_what_was_published_is_with_the_server_when_it_was_flushed(
+    nats_connection: Connection, nats_url: str
+) -> None:
+    """More than one write takes, and behind it a little; then the connection is cut without a word."""
+    listener = await connect(nats_url, "listener")
+    heard: list[int] = []
+
+    async def hear(message: Msg) -> None:
+        heard.append(len(message.data))
+
+    await listener.subscribe("much", cb=hear)
+    await listener.flush()
+    for size in (300_000, 300_000, 10):
+        await nats_connection.publish("much", b"x" * size)
+    await nats_connection.flush(30)
+    assert nats_connection._transport is not None
+    nats_connection._transport.close()  # type: ignore[no-untyped-call]
+    await eventually(lambda: len(heard) == 3)
+    assert heard == [300_000, 300_000, 10]
+    await listener.close()
