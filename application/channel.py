@@ -50,10 +50,11 @@ ALONG_BYTES = MAX_REPLY_BYTES // 4
 
 
 class CommandChannel:
-    """Answers runners. Never raises for what a request says."""
+    """Answers runners. Never raises for what a request says. roster: is told who claims steps."""
 
-    def __init__(self, commands: CommandHandler, log: EventLog) -> None:
+    def __init__(self, commands: CommandHandler, log: EventLog, roster: set[str]) -> None:
         self._commands = commands
+        self._roster = roster
         self._log = log
         self._contents = Contents(log)
         self._days = DayBudgets(commands)
@@ -99,6 +100,7 @@ class CommandChannel:
                 await self._contents.put(request.tenant, f"execution-{execution_id}", part)
                 return Reply()
             case StartStep() as claim:
+                self._roster.add(claim.runner)
                 return await self._claim(claim, request)
             case RecordProgress() as report:
                 return await self._record(report, request)

@@ -36,6 +36,9 @@ log = structlog.get_logger()
 
 QUEUE_WATCH_S = 2.0
 
+GONE = "its runner is gone"
+"""Why a step is scheduled again."""
+
 SCHEDULED = tag_of(StepScheduled)
 PAUSED = tag_of(ExecutionPaused)
 ENDED = tuple(
@@ -52,6 +55,7 @@ class OpenStep(msgspec.Struct, frozen=True, kw_only=True):
 
     is_with_runner  its attempt is under way, or was told to let go and has not yet
     is_queued       the queue has to hold its turn
+    runner          whose attempt that is, "" where it is with none
     """
 
     tenant: str
@@ -62,6 +66,7 @@ class OpenStep(msgspec.Struct, frozen=True, kw_only=True):
     is_queued: bool = True
     queue: str = "default"
     priority: int = 5
+    runner: str = ""
 
 
 class Feed(Protocol):
@@ -180,9 +185,7 @@ class Dispatcher:
         return self._runners_are_gone and step.is_with_runner
 
     async def _reschedule(self, step: OpenStep) -> None:
-        command = RescheduleStep(
-            execution_id=step.execution_id, step=step.step, turn=step.turn, reason="its runner is gone"
-        )
+        command = RescheduleStep(execution_id=step.execution_id, step=step.step, turn=step.turn, reason=GONE)
         await self._commands.handle(command, Context(actor="system:dispatcher", tenant=step.tenant))
 
 

@@ -33,6 +33,8 @@ ALL_OPEN = 10_000_000
 CATCH_UP_S = 30.0
 """After so long, leases have ended by themselves."""
 
+HELD_WITHIN_S = 5.0
+
 
 class OpenRows:
     """The read tables' answers, as of now."""
@@ -52,8 +54,22 @@ class OpenRows:
             log.warning("some steps may wait for the leases of runners that are gone", reason=str(error))
 
     async def open_work(self) -> OpenWork:
-        position, now = await self.position(), self._clock.now()
-        steps = [
+        position, steps = await self.position(), await self._open_steps()
+        slots = await rows.open_slots(self._read_db)
+        children = [
+            OpenChild(row.tenant, row.parent_id, row.child)
+            for row in await open_children.open_children(self._read_db)
+        ]
+        return OpenWork(position, steps, [each for row in slots for each in candidates(row)], children)
+
+    async def held_steps(self, position: int) -> Sequence[OpenStep]:
+        """Those that runners have. Raises `NotCaughtUp` while the rows do not show a position."""
+        await wait_for(self._read_db, [rows.NAME], position, HELD_WITHIN_S)
+        return [step for step in await self._open_steps() if step.is_with_runner]
+
+    async def _open_steps(self) -> list[OpenStep]:
+        now = self._clock.now()
+        return [
             OpenStep(
                 tenant=step.tenant,
                 execution_id=step.execution_id,
@@ -63,15 +79,10 @@ class OpenRows:
                 is_queued=step.status != "waiting" and not is_delayed(step, now),
                 queue=step.queue,
                 priority=step.priority,
+                runner=step.runner or "",
             )
             for step in await self._steps()
         ]
-        slots = await rows.open_slots(self._read_db)
-        children = [
-            OpenChild(row.tenant, row.parent_id, row.child)
-            for row in await open_children.open_children(self._read_db)
-        ]
-        return OpenWork(position, steps, [each for row in slots for each in candidates(row)], children)
 
     async def delayed_steps(self) -> Sequence[DelayedStep]:
         now = self._clock.now()

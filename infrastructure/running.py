@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 import socket
 from pathlib import Path
 from typing import Literal, Protocol
@@ -18,6 +19,7 @@ from nats.aio.msg import Msg
 from application.ports import CrewEngine
 from application.runs import Runner
 from infrastructure.isolation import IsolatingEngine, work_alone
+from infrastructure.nats.attendance import attend
 from infrastructure.nats.connection import Connection
 from infrastructure.nats.requests import request
 from infrastructure.nats.signals import signal
@@ -76,8 +78,12 @@ def run_alone(end: socket.socket, engine: CrewEngine) -> None:
     asyncio.run(work_alone(end, engine))
 
 
+def name_of_this_process() -> str:
+    """Never used again, though a container's host name and process ids are."""
+    return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+
+
 async def run_steps(
-    name: str,
     connection: Connection,
     queue: JetStreamWorkQueue,
     settings: Settings,
@@ -86,7 +92,7 @@ async def run_steps(
 ) -> None:
     """The loop of one child, until it is cancelled. Ends the process when the parent has ended."""
     asyncio.get_running_loop().add_reader(line.fileno(), os._exit, 1)
-    signals: set[asyncio.Task[None]] = set()
+    name, signals = name_of_this_process(), set[asyncio.Task[None]]()
 
     async def ask(body: bytes) -> bytes:
         return await request(connection, COMMANDS, body, timeout_s=30)
@@ -108,6 +114,7 @@ async def run_steps(
         publish_tokens=publish_tokens,
     )
     await hand_back_leases(connection, line)
+    await attend(connection, name)
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(obey(connection, runner))
         tasks.create_task(runner.run())

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import socket
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from datetime import datetime
@@ -77,6 +76,7 @@ class Installation:
         self._connecting: asyncio.Task[Connection] | None = None
         self._server: NatsServer | None = None
         self._opening = asyncio.Lock()
+        self._roster = set[str]()
 
     async def __aenter__(self) -> Installation:
         return self
@@ -212,12 +212,13 @@ class Installation:
             await self.queue(),
             self.clock,
             lambda gather_s: LogFeed(log, gather_s) if follow_log else self._opened_feed(log),
+            self._roster,
             runners_are_gone=runners_are_gone,
         )
 
     async def serve_runners(self) -> None:
         """Answer the command channel; on cancellation, what was taken."""
-        channel = CommandChannel(await self.commands(), await self.log())
+        channel = CommandChannel(await self.commands(), await self.log(), self._roster)
         service = await serve(
             await self.nats(), COMMANDS, channel.answer, group="commands", concurrency=CHANNEL_CONCURRENCY
         )
@@ -230,8 +231,7 @@ class Installation:
         """The loop of a runner's child, with the engine that its parent has loaded."""
         connection = await self.nats()
         queue = JetStreamWorkQueue(connection, lease_s=self.settings.lease_s, leases=line)
-        name = f"{socket.gethostname()}-{os.getpid()}"
-        await run_steps(name, connection, queue, self.settings, engine, line)
+        await run_steps(connection, queue, self.settings, engine, line)
 
     async def deliver_webhooks(self, *, is_alone: bool = False) -> None:
         """is_alone: there is no other process (`kasal up` owns its folder)."""

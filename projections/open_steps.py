@@ -41,6 +41,7 @@ class OpenStep(msgspec.Struct, kw_only=True):
     status      scheduled or running; waiting (suspended or paused) only while `is_draining`: its attempt was
                 told to let go and has not yet
     since       when it became so
+    runner      of its newest attempt, while that runs or drains
     not_before  of one that is scheduled with a delay
     """
 
@@ -216,7 +217,7 @@ def let_go(rows: Rows, fact: Fact, step: str) -> None:
 def released(rows: Rows, fact: Fact, step: str) -> None:
     steps = rows.change(OPEN, fact.entity_id).steps
     if (row := steps.get(step)) is not None:
-        row.is_draining = False
+        row.is_draining, row.runner = False, row.runner if row.status == "running" else None
         if row.status == "waiting":
             del steps[step]
 
@@ -224,6 +225,7 @@ def released(rows: Rows, fact: Fact, step: str) -> None:
 def open_step(event: StepScheduled | StepStarted, fact: Fact, before: OpenStep | None) -> OpenStep:
     """Scheduled again while the attempt before still lets go, or begun by the next."""
     started = event if isinstance(event, StepStarted) else None
+    draining = before if started is None and before is not None and before.is_draining else None
     place = event if isinstance(event, StepScheduled) else before
     return OpenStep(
         execution_id=fact.entity_id,
@@ -234,16 +236,16 @@ def open_step(event: StepScheduled | StepStarted, fact: Fact, before: OpenStep |
         queue=place.queue if place else "default",
         priority=place.priority if place else 5,
         status="running" if started else "scheduled",
-        runner=started.runner if started else None,
+        runner=started.runner if started else (draining.runner if draining else None),
         since=fact.at,
-        is_draining=started is None and before is not None and before.is_draining,
+        is_draining=draining is not None,
         not_before=later(fact.at, event.delay_s)
         if isinstance(event, StepScheduled) and event.delay_s
         else None,
     )
 
 
-OPEN_STEPS = Projection(NAME, 7, (OPEN,), fold, ("execution", "slots"), is_refolded=False)
+OPEN_STEPS = Projection(NAME, 8, (OPEN,), fold, ("execution", "slots"), is_refolded=False)
 
 
 async def open_steps(

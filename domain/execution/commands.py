@@ -92,10 +92,14 @@ class RecordProgress(StepCommand, frozen=True, tag="RecordProgress"):
 
 class RescheduleStep(StepCommand, frozen=True, tag="RescheduleStep"):
     """From the dispatcher: the queue may have forgotten the step's turn; a new turn outdates every lease
-    of it."""
+    of it.
+
+    runner  only while this one has it: it is gone
+    """
 
     turn: int
     reason: str
+    runner: str = ""
 
 
 class CancelExecution(ExecutionCommand, frozen=True, tag="CancelExecution"):

@@ -75,6 +75,7 @@ class Lease(msgspec.Struct, frozen=True):
 
     turn: int
     delivery: int
+    runner: str = ""
 
 
 class StepState(msgspec.Struct, frozen=True):
@@ -107,7 +108,8 @@ class StepState(msgspec.Struct, frozen=True):
     @property
     def lease(self) -> Lease | None:
         """Of the attempt that may still report, None when there is none."""
-        return Lease(self.turn, self.delivery) if self.status is StepStatus.RUNNING else self.draining
+        is_running = self.status is StepStatus.RUNNING
+        return Lease(self.turn, self.delivery, self.runner) if is_running else self.draining
 
 
 class ApprovalState(msgspec.Struct, frozen=True):

@@ -85,6 +85,11 @@ def control_subject(execution_id: str) -> str:
     return f"kasal.control.{token(execution_id)}"
 
 
+def attendance_subject(runner: str) -> str:
+    """Where a runner answers to its name."""
+    return f"kasal.runners.{token(runner)}"
+
+
 def tokens_subject(tenant: str, execution_id: str) -> str:
     """Where the tokens of a model's answer pass by while it is made; transient, never stored."""
     return f"kasal.tokens.{token(tenant)}.{token(execution_id)}"

@@ -68,7 +68,8 @@ class House:
         self.feed = MemoryFeed()
         self.queue = MemoryWorkQueue(lease_s=lease_s)
         self.commands = CommandHandler(self.log, SystemClock())
-        self.channel = CommandChannel(self.commands, self.log)
+        self.roster = set[str]()
+        self.channel = CommandChannel(self.commands, self.log, self.roster)
         self.runners: list[Runner] = []
         self.executions: list[str] = []
 
@@ -98,6 +99,7 @@ class House:
                     step=name,
                     turn=step.turn,
                     is_with_runner=step.lease is not None,
+                    runner=step.lease.runner if step.lease else "",
                     is_queued=step.status.is_active and state.status is not Status.PAUSED,
                 )
                 for name, step in state.steps.items()

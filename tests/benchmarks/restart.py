@@ -22,6 +22,7 @@ import psycopg
 from application.ports import Assignment, Reporter
 from application.runs import Runner
 from domain.execution import StepCompleted, StepFailed
+from infrastructure.nats.attendance import attend
 from infrastructure.nats.connection import connect
 from infrastructure.nats.requests import request
 from infrastructure.nats.server import NatsServer, start_nats_server
@@ -54,6 +55,7 @@ async def hold(nats_url: str) -> None:
     async def ask(body: bytes) -> bytes:
         return await request(connection, COMMANDS, body, timeout_s=30)
 
+    await attend(connection, "stuck")
     queue = JetStreamWorkQueue(connection, lease_s=60)
     await Runner("stuck", queue, ask, Stuck(), concurrency=EXECUTIONS, heartbeat_s=30).run()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 
@@ -222,6 +223,14 @@ def test_a_forgotten_turn_is_scheduled_again_once() -> None:
     again = StepScheduled(step="crew", turn=2, reason="lost")
     running.when(command).then(again)
     running.given(again).when(command).then_nothing()
+
+
+def test_a_step_is_taken_from_a_runner_that_is_gone_only_while_that_one_has_it() -> None:
+    gone = RescheduleStep(execution_id="x", step="crew", turn=1, reason="gone", runner="r1")
+    running.when(gone).then(StepScheduled(step="crew", turn=2, reason="gone"))
+    taken_over = msgspec.structs.replace(started, delivery=2, attempt=2, runner="r2")
+    running.given(taken_over).when(gone).then_nothing()
+    spec.given(requested, scheduled).when(gone).then_nothing()
 
 
 def run_step(sentence: Spec, step: str, task: str) -> Spec:  # type: ignore[type-arg]

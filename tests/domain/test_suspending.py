@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from domain.errors import Draining, Held, Rejected
 from domain.execution import (
     CancelExecution,
@@ -139,6 +141,14 @@ def test_a_runner_that_is_gone_is_not_waited_for() -> None:
     gone = RescheduleStep(execution_id="x", step="crew", turn=1, reason="its runner is gone")
     pausing.when(gone).then(released)
     waiting.when(gone).then(released)
+
+
+def test_a_runner_that_is_gone_is_known_by_its_name_though_the_step_is_scheduled_again() -> None:
+    again = pausing.given(*resumed)
+    gone = RescheduleStep(execution_id="x", step="crew", turn=2, reason="its runner is gone", runner="r1")
+    again.when(gone).then(released, StepScheduled(step="crew", turn=3, reason="its runner is gone"))
+    again.given(released).when(gone).then_nothing()
+    again.when(msgspec.structs.replace(gone, runner="r2")).then_nothing()
 
 
 def test_pauses_do_not_count_as_lost_runners() -> None:

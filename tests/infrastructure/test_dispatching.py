@@ -65,7 +65,7 @@ async def test_a_step_that_was_begun_just_before_the_end_of_everything_begins_ag
         await house.commands.handle(claim, ME)
         parts = nats_connection, read_db, house.log, house.commands, queue, SystemClock()
         async with beside(
-            dispatch(*parts, lambda every_s: LogFeed(house.log, every_s), runners_are_gone=True)
+            dispatch(*parts, lambda every_s: LogFeed(house.log, every_s), house.roster, runners_are_gone=True)
         ):
             await eventually(has_looked_at_the_queue)
             async with beside(projecting()):

@@ -100,7 +100,7 @@ async def test_an_isolated_step_ends_with_its_execution(up: Up) -> None:
     await eventually(lambda: len(children_of(parent)) == 1, 60)
 
 
-async def test_no_process_outlives_the_parent(up: Up) -> None:
+async def test_no_process_outlives_the_parent_and_nobody_waits_for_its_leases(up: Up) -> None:
     execution_id = post(up.client, "/v1/executions", ISOLATED)["id"]
     await eventually(lambda: has_begun(up, execution_id), 60)
     parent = runner_of(up)
@@ -109,3 +109,5 @@ async def test_no_process_outlives_the_parent(up: Up) -> None:
     os.kill(parent, signal.SIGKILL)
     await eventually(lambda: not any(Path(f"/proc/{child}").exists() for child in children), 60)
     await eventually(lambda: runner_of(up) not in (0, parent), 60)
+    assert wait_for_end(up.client, execution_id)["status"] == "COMPLETED"
+    assert attempts_of(up, execution_id) == [1, 2]

@@ -86,6 +86,22 @@ async def test_the_dispatcher_sees_who_still_has_a_step(story: Story) -> None:
     assert await seen() == []
 
 
+async def test_the_dispatcher_sees_whose_it_is(story: Story) -> None:
+    async def holder() -> str | None:
+        await story.read()
+        [step] = await open_steps(story.read_db)
+        return step.runner
+
+    runner = await holder()
+    assert runner
+    story.history.handle(PauseExecution(execution_id="e1"))
+    assert await holder() == runner
+    story.history.handle(ResumeExecution(execution_id="e1"))
+    assert await holder() == runner
+    story.report(StepReleased(step="first", attempt=1))
+    assert await holder() is None
+
+
 async def test_a_step_that_waits_and_whose_runner_is_gone_is_no_open_step(story: Story) -> None:
     story.report(StepSuspended(step="first", attempt=1, wait=QUESTION))
     story.history.handle(RescheduleStep(execution_id="e1", step="first", turn=1, reason="its runner is gone"))

@@ -89,6 +89,8 @@ def reschedule_step(state: Execution, command: RescheduleStep) -> tuple[Executio
     step = known_step(state, command)
     if not state.is_open or step.turn != command.turn:
         return ()
+    if command.runner and (step.lease is None or step.lease.runner != command.runner):
+        return ()
     events: list[ExecutionEvents] = []
     if step.draining:
         events.append(StepReleased(step=command.step, attempt=step.attempt))
