@@ -54,8 +54,10 @@ class OpenStep(msgspec.Struct, frozen=True, kw_only=True):
     """A step that the read tables show as unfinished, of an execution that has not ended.
 
     is_with_runner  its attempt is under way, or was told to let go and has not yet
+    is_draining     it was told so
     is_queued       the queue has to hold its turn
     runner          whose attempt that is, "" where it is with none
+    delivery        of the turn, under which it was begun; 0 while it was not
     """
 
     tenant: str
@@ -63,10 +65,12 @@ class OpenStep(msgspec.Struct, frozen=True, kw_only=True):
     step: str
     turn: int
     is_with_runner: bool
+    is_draining: bool = False
     is_queued: bool = True
     queue: str = "default"
     priority: int = 5
     runner: str = ""
+    delivery: int = 0
 
 
 class Feed(Protocol):
@@ -170,21 +174,26 @@ class Dispatcher:
                 known = now
 
     async def _recover(self) -> int:
-        """Put every open step into the queue, which keeps a turn once. Returns the view's position."""
+        """Put every open step into the queue, which keeps a turn once. Returns the view's position.
+
+        Where the runners are gone it is emptied before, and what they had counts as delivered to them.
+        """
+        if are_gone := self._runners_are_gone:
+            await self._queue.empty()
         position, steps, candidates, children = await self._find_open()
-        orphans = [step for step in steps if self._is_orphan(step)]
-        queued = [step for step in steps if step.is_queued and not self._is_orphan(step)]
+        orphans = [step for step in steps if are_gone and step.is_draining]
+        queued = [step for step in steps if step.is_queued and not (are_gone and step.is_draining)]
         await asyncio.gather(*map(self._reschedule, orphans))
-        await asyncio.gather(*(self._queue.enqueue(again(step)) for step in queued))
+        await asyncio.gather(
+            *(self._queue.enqueue(again(step, step.delivery if are_gone else 0)) for step in queued)
+        )
         self._runners_are_gone = False
         await self._admission.recover(candidates)
         await self._children.recover(children)
         return position
 
-    def _is_orphan(self, step: OpenStep) -> bool:
-        return self._runners_are_gone and step.is_with_runner
-
     async def _reschedule(self, step: OpenStep) -> None:
+        """Its runner was told to let go, and would be waited for."""
         command = RescheduleStep(execution_id=step.execution_id, step=step.step, turn=step.turn, reason=GONE)
         await self._commands.handle(command, Context(actor="system:dispatcher", tenant=step.tenant))
 
@@ -213,11 +222,12 @@ def work_of(recorded: Recorded) -> Work:
     )
 
 
-def again(step: OpenStep) -> Work:
+def again(step: OpenStep, delivered: int) -> Work:
     return Work(
         execution_id=step.execution_id,
         step=step.step,
         turn=step.turn,
+        delivered=delivered,
         queue=step.queue,
         priority=step.priority,
         tenant=step.tenant,

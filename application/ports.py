@@ -101,12 +101,14 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
 
     priority       0..9; the higher is taken first
     turn           how often the step was scheduled; with the delivery number it tells old from new claims
+    delivered      how often the turn was delivered by a queue that was emptied since
     tenant, *_id   of the event that scheduled the step; everything that the runner reports carries them on
     """
 
     execution_id: str
     step: str
     turn: int
+    delivered: int = 0
     queue: str = "default"
     priority: int = 5
     tenant: str = "default"
@@ -123,7 +125,7 @@ class Delivery(Protocol):
 
     @property
     def number(self) -> int:
-        """1 for the first delivery of this work; more after a lease was lost or the work was handed back."""
+        """1 for the first delivery of this turn; more after a lease was lost or the work was handed back."""
         ...
 
     async def extend(self) -> None:
@@ -148,6 +150,10 @@ class WorkQueue(Protocol):
 
     async def enqueue(self, work: Work) -> None:
         """Add work; nothing happens while the queue holds the same (execution, step, turn) already."""
+        ...
+
+    async def empty(self) -> None:
+        """Forget all work, whoever has it; the caller puts back what is open. Raises `Unavailable`."""
         ...
 
     async def incarnation(self) -> str:

@@ -76,10 +76,12 @@ class OpenRows:
                 step=step.step,
                 turn=step.turn,
                 is_with_runner=step.is_with_runner,
+                is_draining=step.is_draining,
                 is_queued=step.status != "waiting" and not is_delayed(step, now),
                 queue=step.queue,
                 priority=step.priority,
                 runner=step.runner or "",
+                delivery=step.delivery,
             )
             for step in await self._steps()
         ]

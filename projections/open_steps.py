@@ -50,6 +50,7 @@ class OpenStep(msgspec.Struct, kw_only=True):
     step: str
     turn: int
     attempt: int = 0
+    delivery: int = 0
     queue: str = "default"
     priority: int = 5
     status: str
@@ -233,6 +234,7 @@ def open_step(event: StepScheduled | StepStarted, fact: Fact, before: OpenStep |
         step=event.step,
         turn=event.turn,
         attempt=started.attempt if started else 0,
+        delivery=started.delivery if started else 0,
         queue=place.queue if place else "default",
         priority=place.priority if place else 5,
         status="running" if started else "scheduled",

@@ -100,6 +100,9 @@ class MemoryWorkQueue:
             self.held[key] = Held(work)
             self.ring()
 
+    async def empty(self) -> None:
+        self.held.clear()
+
     async def incarnation(self) -> str:
         return str(self._incarnation)
 
@@ -152,7 +155,7 @@ class MemoryDelivery:
     def __init__(self, queue: MemoryWorkQueue, held: Held) -> None:
         self._queue = queue
         self._held = held
-        self._number = held.deliveries
+        self._deliveries = held.deliveries
 
     @property
     def work(self) -> Work:
@@ -160,7 +163,7 @@ class MemoryDelivery:
 
     @property
     def number(self) -> int:
-        return self._number
+        return self.work.delivered + self._deliveries
 
     async def extend(self) -> None:
         if self._is_ours:
@@ -182,4 +185,4 @@ class MemoryDelivery:
 
     @property
     def _is_ours(self) -> bool:
-        return self._held.deliveries == self._number
+        return self._held.deliveries == self._deliveries

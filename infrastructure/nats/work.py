@@ -84,6 +84,13 @@ class JetStreamWorkQueue:
             await self._make_stream()
             await self._store(subject, body)
 
+    async def empty(self) -> None:
+        """Leases of what was in the stream are good for nothing from now on."""
+        try:
+            await ask(self._connection, f"STREAM.PURGE.{WORK}")
+        except Missing:
+            return
+
     async def incarnation(self) -> str:
         """When the stream was made, and how often the server has been away: one that lost power may have lost
         what it stored last. Makes the stream when it is missing. Raises `Unavailable`."""
@@ -171,7 +178,7 @@ class JetStreamDelivery:
     @property
     def number(self) -> int:
         """Counts deliveries of the server; one that no taker waited for any more counts too."""
-        return self._message.metadata.num_delivered
+        return self._work.delivered + self._message.metadata.num_delivered
 
     async def extend(self) -> None:
         """Sent, not confirmed: a lease that has ended shows when the log refuses the next report."""

@@ -99,6 +99,8 @@ class House:
                     step=name,
                     turn=step.turn,
                     is_with_runner=step.lease is not None,
+                    is_draining=step.draining is not None,
+                    delivery=step.delivery,
                     runner=step.lease.runner if step.lease else "",
                     is_queued=step.status.is_active and state.status is not Status.PAUSED,
                 )

@@ -156,7 +156,21 @@ async def test_after_a_restart_of_everything_orphans_run_at_once() -> None:
     dispatcher = house.dispatcher(runners_are_gone=True)
     async with house.running(dispatcher.run(), house.runner("r", PlainEngine()).run()):
         await eventually(ended(house, "x"))
-    assert (await house.state("x")).steps["crew"].turn == 2
+    step = (await house.state("x")).steps["crew"]
+    assert (step.turn, step.delivery, step.attempt) == (1, 2, 2)
+
+
+async def test_what_was_given_to_a_runner_and_not_claimed_runs_at_once_after_a_restart_of_everything() -> (
+    None
+):
+    house = House(lease_s=3600)
+    await house.start("x", blog(), topic="tea")
+    async with house.running(house.dispatcher().run()):
+        assert await house.queue.take(("default",), timeout_s=60)
+    dispatcher = house.dispatcher(runners_are_gone=True)
+    async with house.running(dispatcher.run(), house.runner("r", PlainEngine()).run()):
+        await eventually(ended(house, "x"))
+    assert (await house.state("x")).steps["crew"].attempt == 1
 
 
 async def ask(house: House, command: StartStep | RecordProgress, runner: str, *contents: Part) -> Reply:

@@ -8,6 +8,8 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 
+import msgspec
+
 from application.ports import Delivery, Work, WorkQueue
 
 LEASE_S = 1.0
@@ -88,6 +90,32 @@ class WorkQueueContract:
         await taken(queue)
         again = await taken(queue)
         assert (again.work, again.number) == (a_step(), 2)
+
+    async def test_an_emptied_queue_holds_nothing_and_takes_the_same_work_again(
+        self, queue: WorkQueue
+    ) -> None:
+        await queue.empty()
+        await queue.enqueue(a_step("e1"))
+        await queue.enqueue(a_step("e2"))
+        await taken(queue)
+        await queue.empty()
+        assert await nothing(queue, within_s=2 * LEASE_S)
+        again = msgspec.structs.replace(a_step("e1"), delivered=3)
+        await queue.enqueue(again)
+        delivery = await taken(queue)
+        assert (delivery.work, delivery.number) == (again, 4)
+        await delivery.hand_back()
+        assert (await taken(queue)).number == 5
+
+    async def test_what_was_taken_before_the_queue_was_emptied_ends_without_an_effect(
+        self, queue: WorkQueue
+    ) -> None:
+        await queue.enqueue(a_step())
+        before = await taken(queue)
+        await queue.empty()
+        await queue.enqueue(a_step())
+        await before.done()
+        assert (await taken(queue)).number == 1
 
     async def test_a_lease_is_kept_as_long_as_it_is_extended(self, queue: WorkQueue) -> None:
         await queue.enqueue(a_step())

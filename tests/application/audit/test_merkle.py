@@ -6,7 +6,7 @@ from hashlib import sha256
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pymerkle import (  # type: ignore[import-untyped]
     InmemoryTree,
@@ -88,6 +88,7 @@ def test_the_roots_are_those_of_certificate_transparency(size: int) -> None:
     assert tree.root().hex() == VECTORS[size]
 
 
+@settings(deadline=None)
 @given(sizes=st.lists(st.integers(1, 2_000), min_size=1, max_size=5, unique=True).map(sorted))
 def test_every_tree_has_the_root_of_the_independent_one(sizes: list[int], independent: InmemoryTree) -> None:
     _, tiles, roots = stored(sizes)
