@@ -103,6 +103,8 @@ class CommandChannel:
                 self._roster.add(claim.runner)
                 return await self._claim(claim, request)
             case RecordProgress() as report:
+                if report.claim is not None:
+                    self._roster.add(report.claim.runner)
                 return await self._record(report, request)
 
     async def _claim(self, claim: StartStep, request: Request) -> Reply:
