@@ -80,7 +80,7 @@ def run_alone(end: socket.socket, engine: CrewEngine) -> None:
 
 def name_of_this_process() -> str:
     """Never used again, though a container's host name and process ids are."""
-    return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+    return f"{socket.gethostname()}-{secrets.token_hex(4)}-{os.getpid()}"
 
 
 async def run_steps(
