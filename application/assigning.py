@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from msgspec.structs import replace
+
 from application.ports import Assignment
 from domain.checks import prompts
-from domain.definition import PLACEHOLDER, Json
+from domain.definition import PLACEHOLDER, Definition, Json
 from domain.execution import Execution, TaskOutput
 from domain.execution.results import earlier_context
 
@@ -23,7 +25,7 @@ def assignment_of(execution_id: str, step: str, execution: Execution) -> Assignm
         execution_id=execution_id,
         step=step,
         attempt=execution.steps[step].attempt,
-        definition=execution.definition.as_assigned(step),
+        definition=bounded(execution, execution.definition.as_assigned(step)),
         inputs=inputs_of(execution, step),
         models=request.models,
         default_model=request.default_model,
@@ -31,6 +33,13 @@ def assignment_of(execution_id: str, step: str, execution: Execution) -> Assignm
         remarks=execution.remarks.get(execution.definition.base_of(step), ()),
         **of_fork(execution, step),
     )
+
+
+def bounded(execution: Execution, definition: Definition) -> Definition:
+    """With what the days of the workflows above it bound: answers are asked for by these limits, too."""
+    if execution.day_bounds == definition.limits.per_day:
+        return definition
+    return replace(definition, limits=replace(definition.limits, per_day=execution.day_bounds))
 
 
 def inputs_of(execution: Execution, step: str) -> dict[str, Json]:

@@ -115,6 +115,7 @@ class CommandChannel:
                 if reply.assignment and not reply.assignment.has_past:
                     return msgspec.structs.replace(reply, is_unclaimed=True)
         execution = state_after(await self._commands.handle(claim, context_of(request)))
+        await self._days.begun(claim.execution_id, execution, context_of(request))
         return await self._with_past(granted(claim, execution), execution)
 
     async def _record(self, report: RecordProgress, request: Request) -> Reply:
@@ -130,10 +131,12 @@ class CommandChannel:
         try:
             execution = state_after(await self._commands.handle(covered, context))
         except Rejected:
-            await self._days.settle_ended(report.execution_id, of_day)
+            await self._days.settle_at_rest(report.execution_id, of_day)
             raise
         if not execution.is_open or execution.status in (Status.WAITING, Status.PAUSED):
             await self._days.settle(report.execution_id, execution, of_day)
+        elif report.claim:
+            await self._days.begun(report.execution_id, execution, of_day)
         if not execution.is_open and not isinstance(report.entries[-1], StepCompleted | StepFailed):
             return Reply(refused=f"the execution has ended: {execution.status}", is_over=True)
         return Reply(is_draining=refused_beginnings(execution, report))

@@ -128,13 +128,9 @@ class CommandHandler:
     def now(self) -> datetime:
         return self._clock.now()
 
-    def today(self) -> str:
-        """In UTC, as 2026-11-24."""
-        return self._clock.now().date().isoformat()
-
-    async def events(self, stream: str) -> Sequence[Recorded]:
+    async def events(self, stream: str, after_version: int = 0) -> Sequence[Recorded]:
         """Of a stream, as the log has them now; for the command path only."""
-        return await self._streams.events(stream)
+        return await self._streams.events(stream, after_version)
 
     async def _attempt(self, wish: AnyCommand | Preparation, context: Context, attempt: Try) -> Outcome:
         command = await wish(attempt) if callable(wish) else wish

@@ -160,7 +160,7 @@ class Dispatcher:
             await self._announce(recorded.entity_id, "stop")
             if recorded.tag not in SETTLED:
                 context = Context(actor="system:dispatcher", tenant=recorded.metadata.tenant)
-                await self._days.settle_ended(recorded.entity_id, context)
+                await self._days.settle_at_rest(recorded.entity_id, context)
         elif recorded.tag == PAUSED:
             await self._announce(recorded.entity_id, "drain")
 

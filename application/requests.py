@@ -124,7 +124,8 @@ def run_child(parent_id: str, parent: Execution, wanted: ChildRequested) -> Prep
     Raises `NotFound`, `Rejected`, `Invalid`, `TooLarge`.
     """
     above = parent.request.parent if parent.request else None
-    lineage = Parent(parent_id, wanted.step, wanted.child, depth=1 + (above.depth if above else 0))
+    depth = 1 + (above.depth if above else 0)
+    lineage = Parent(parent_id, wanted.step, wanted.child, depth, per_day=parent.day_bounds)
 
     async def prepare(reads: Reads) -> RequestExecution:
         number, definition = await saved_definition(reads, wanted.workflow_id, wanted.workflow_version)

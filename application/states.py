@@ -92,8 +92,8 @@ class StreamStates:
         self._limit = limit
         self._known: OrderedDict[str, Snapshot[Any]] = OrderedDict()
 
-    async def events(self, stream: str) -> Sequence[Recorded]:
-        return await self._log.read_stream(stream)
+    async def events(self, stream: str, after_version: int = 0) -> Sequence[Recorded]:
+        return await self._log.read_stream(stream, after_version=after_version)
 
     async def load(self, stream: str, *, fresh: bool) -> Snapshot[Any]:
         known = self._known.get(stream)

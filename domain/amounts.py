@@ -6,12 +6,15 @@ Used wherever budgets are held. Its one rule: money is counted in whole nano-dol
 from __future__ import annotations
 
 import math
+from typing import TypeVar
 
 import msgspec
 
 from domain.limits import Budget
 
 NANO = 1_000_000_000
+
+B = TypeVar("B", bound=Budget)
 
 
 class Amounts(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -72,14 +75,14 @@ def bounds_of(limits: Budget) -> Amounts:
     )
 
 
-def least(one: Budget, other: Budget) -> Budget:
+def least(one: B, other: B) -> B:
     """The lower of each limit."""
     found: dict[str, float] = {}
-    for name in Budget.__struct_fields__:
+    for name in one.__struct_fields__:
         limits = [limit for each in (one, other) if (limit := getattr(each, name)) is not None]
         if limits:
             found[name] = min(limits)
-    return msgspec.convert(found, Budget)
+    return msgspec.convert(found, type(one))
 
 
 def remaining(limits: Budget, amounts: Amounts) -> Budget | str:

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from domain.limits import Budget
+from domain.limits import Budget, DayBudget
 from domain.retries import Retry
 from domain.steps import Approval, ChildWorkflow, Crew, Delay, Join, Map, Route, Router, Signal, Step
 from domain.terms import (
@@ -113,7 +113,7 @@ class Limits(Budget, frozen=True, kw_only=True, forbid_unknown_fields=True, omit
 
     max_attempts: Annotated[int, msgspec.Meta(ge=1, le=100)] = 3
     timeout_s: Annotated[int, msgspec.Meta(ge=1, le=31_536_000)] | None = None
-    per_day: Budget | None = None
+    per_day: DayBudget | None = None
     on_exceeded: Literal["wait", "fail"] = "wait"
 
     @property

@@ -11,6 +11,7 @@ import msgspec
 
 Usd = Annotated[float, msgspec.Meta(gt=0, le=1_000_000)]
 Count = Annotated[int, msgspec.Meta(ge=1, le=1_000_000_000_000)]
+Seconds = Annotated[int, msgspec.Meta(ge=1, le=1_000_000_000)]
 
 
 class Budget(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -34,3 +35,13 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     @property
     def is_unbounded(self) -> bool:
         return not any(getattr(self, name) is not None for name in self.__struct_fields__)
+
+
+class DayBudget(Budget, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What all executions of a workflow may spend together on a day (UTC).
+
+    max_running_s  how long they may be RUNNING, added up, in seconds; what they are pending, wait or are
+                   paused does not count
+    """
+
+    max_running_s: Seconds | None = None

@@ -20,7 +20,7 @@ from domain.execution import (
     Failure,
     TaskOutput,
 )
-from domain.limits import Budget
+from domain.limits import Budget, DayBudget
 from domain.message import tag_of
 from projections.database.shape import ReadDatabase
 from projections.detail_steps import (
@@ -59,7 +59,7 @@ class ExecutionDetail(ExecutionSummary, kw_only=True):
 
     steps: list[StepRow]
     budget: Budget
-    per_day: Budget | None = None
+    per_day: DayBudget | None = None
     reserved: dict[str, Reserved] = msgspec.field(default_factory=dict)
     reserved_tokens: int = 0
     reserved_usd: float = 0.0

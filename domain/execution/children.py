@@ -14,7 +14,7 @@ import msgspec
 
 from domain.amounts import NOTHING, Amounts, bounds_of
 from domain.execution.values import Failure
-from domain.limits import Budget
+from domain.limits import Budget, DayBudget
 from domain.message import Event
 from domain.terms import Json
 
@@ -29,13 +29,18 @@ ChildStatus: TypeAlias = Literal["completed", "failed", "cancelled", "timed_out"
 
 
 class Parent(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Whose child an execution is. child: its id within the parent. depth: 1 below an execution that has no
-    parent."""
+    """Whose child an execution is.
+
+    child    its id within the parent
+    depth    1 below an execution that has no parent
+    per_day  what is bounded by the day of a workflow above it: the lowest of each limit when it was begun
+    """
 
     execution_id: str
     step: str
     child: str
     depth: int = 1
+    per_day: DayBudget | None = None
 
 
 class PinnedChild(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -14,7 +14,7 @@ from domain.execution.children import ChildStatus, Parent, PinnedChild
 from domain.execution.events import Progress, TakenOver
 from domain.execution.forks import ForkedFrom
 from domain.execution.values import Content, Failure, TaskOutput
-from domain.limits import Budget
+from domain.limits import Budget, DayBudget
 from domain.message import Command
 
 
@@ -201,7 +201,7 @@ class RaiseBudget(ExecutionCommand, frozen=True, tag="RaiseBudget"):
     per_day: those of the workflow and day, for this execution."""
 
     budget: Budget = Budget()
-    per_day: Budget | None = None
+    per_day: DayBudget | None = None
 
 
 class SettleCall(ExecutionCommand, frozen=True, tag="SettleCall"):

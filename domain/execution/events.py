@@ -30,7 +30,7 @@ from domain.execution.calls import (
 from domain.execution.children import ChildEnded, ChildRequested, ChildTold, Parent, PinnedChild
 from domain.execution.forks import ForkedFrom
 from domain.execution.values import Failure, TaskOutput, Wait
-from domain.limits import Budget
+from domain.limits import Budget, DayBudget
 from domain.message import Event
 
 
@@ -178,7 +178,7 @@ class BudgetRaised(Event, frozen=True, tag="execution.budget_raised"):
     others now."""
 
     budget: Budget
-    per_day: Budget | None = None
+    per_day: DayBudget | None = None
 
 
 class ExecutionRetried(Event, frozen=True, tag="execution.retried"):

@@ -6,16 +6,18 @@ Made by `evolve` (in `state`) from its events.
 from __future__ import annotations
 
 from enum import StrEnum
+from functools import reduce
 
 import msgspec
 
+from domain.amounts import least
 from domain.definition import Definition
 from domain.execution.archiving import ExecutionArchived
 from domain.execution.budget import Account
 from domain.execution.children import ChildState
 from domain.execution.events import ExecutionEnd, ExecutionRequested
 from domain.execution.values import TaskOutput, Wait
-from domain.limits import Budget
+from domain.limits import Budget, DayBudget
 from domain.terms import Json
 
 
@@ -186,7 +188,7 @@ class Execution(msgspec.Struct, frozen=True):
     is_erased: bool = False
     account: Account = Account()
     raised: Budget | None = None
-    raised_per_day: Budget | None = None
+    raised_per_day: DayBudget | None = None
     archived: ExecutionArchived | None = None
     retries: int = 0
     end: ExecutionEnd | None = None
@@ -198,11 +200,18 @@ class Execution(msgspec.Struct, frozen=True):
         return self.raised or self.definition.limits.budget
 
     @property
-    def per_day(self) -> Budget | None:
+    def per_day(self) -> DayBudget | None:
         """The limits of the workflow and day that hold now; None for a document that is saved nowhere."""
         if self.request is None or self.request.workflow_id is None:
             return None
         return self.raised_per_day or self.definition.limits.per_day
+
+    @property
+    def day_bounds(self) -> DayBudget | None:
+        """What a day bounds at all: its own limits, and of a child those of the workflows above it."""
+        parent = self.request.parent if self.request else None
+        bounds = [each for each in (self.per_day, parent.per_day if parent else None) if each is not None]
+        return reduce(least, bounds) if bounds else None
 
     @property
     def definition(self) -> Definition:

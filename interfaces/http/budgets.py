@@ -6,7 +6,7 @@ from litestar import post
 from litestar.params import FromPath
 
 from domain.execution import Execution, RaiseBudget, Status
-from domain.limits import Budget
+from domain.limits import Budget, DayBudget
 from interfaces.http.answers import Accepted, Answer
 from interfaces.http.bodies import read_json
 from interfaces.http.commanding import answer, canonical, command
@@ -25,7 +25,7 @@ from interfaces.http.request import ApiRequest
 class RaisedBudget(Budget, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """The limits that are others from now on. per_day: those of the workflow and day, for this execution."""
 
-    per_day: Budget | None = None
+    per_day: DayBudget | None = None
 
 
 @post(

@@ -13,7 +13,7 @@ from application.channel import CommandChannel
 from application.children import OpenChild
 from application.commands import CommandHandler, Context
 from application.dispatcher import Dispatcher, OpenStep, OpenWork, Order
-from application.ports import Assignment, CrewEngine, Reporter
+from application.ports import Assignment, Clock, CrewEngine, Reporter
 from application.relay import relay
 from application.requests import create_workflow, run_definition
 from application.runs import Runner
@@ -63,11 +63,11 @@ class PlainEngine:
 class House:
     """In-memory parts, and the loops that `running` starts."""
 
-    def __init__(self, *, lease_s: float = 30) -> None:
+    def __init__(self, *, lease_s: float = 30, clock: Clock | None = None) -> None:
         self.log = MemoryEventLog()
         self.feed = MemoryFeed()
         self.queue = MemoryWorkQueue(lease_s=lease_s)
-        self.commands = CommandHandler(self.log, SystemClock())
+        self.commands = CommandHandler(self.log, clock or SystemClock())
         self.roster = set[str]()
         self.channel = CommandChannel(self.commands, self.log, self.roster)
         self.runners: list[Runner] = []

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from application.channel_messages import Reply, Request
-from application.day_budgets import answered
+from application.day_budgets import answered, day_of
 from application.requests import create_workflow, run_workflow
 from domain.amounts import Amounts
 from domain.catalog import Model, PlantEntry
@@ -37,12 +37,13 @@ AT: dict[str, Any] = {"step": "crew", "attempt": 1, "task": "research"}
 LIMIT = 5
 
 
-async def opened(*executions: str) -> House:
-    """Executions of a workflow that may make five model calls a day; each has begun its step."""
-    house = House()
+async def opened(*executions: str, house: House | None = None, **per_day: int) -> House:
+    """Executions of a workflow that may make five model calls a day, or what is given; each has begun its
+    step."""
+    house = house or House()
     await house.commands.handle(PlantEntry(kind="models", entry=Model(name="demo/small")), ME)
     document: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(blog()))
-    limits = {"per_day": {"max_model_calls": LIMIT}, "timeout_s": 60}
+    limits = {"per_day": per_day or {"max_model_calls": LIMIT}, "timeout_s": 60}
     await house.commands.handle(create_workflow("w", {**document, "limits": limits}), ME)
     for execution in executions:
         await house.commands.handle(run_workflow(execution, "w", {"topic": "tea"}), ME)
@@ -55,14 +56,17 @@ async def ask(house: House, command: StartStep | RecordProgress) -> Reply:
     return msgspec.json.decode(await house.channel.answer(msgspec.json.encode(request)), type=Reply)
 
 
-async def begin_call(house: House, execution: str, number: int = 1) -> Reply:
-    call = ModelCallStarted(**AT, call=f"c{number}", model="demo/small", request=TEXT)
-    report = RecordProgress(execution_id=execution, step="crew", attempt=1, after=number - 1, entries=(call,))
+async def begin_call(house: House, execution: str, number: int = 1, attempt: int = 1) -> Reply:
+    at = {**AT, "attempt": attempt}
+    call = ModelCallStarted(**at, call=f"c{number}", model="demo/small", request=TEXT)
+    report = RecordProgress(
+        execution_id=execution, step="crew", attempt=attempt, after=number - 1, entries=(call,)
+    )
     return await ask(house, report)
 
 
 async def spending(house: House) -> Spending:
-    return await house.commands.state_of(SPENDING, f"w_{house.commands.today()}")
+    return await house.commands.state_of(SPENDING, f"w_{day_of(house.commands.now())}")
 
 
 async def held(house: House) -> int:

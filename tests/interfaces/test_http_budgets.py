@@ -130,3 +130,22 @@ async def test_limits_are_checked_with_the_document(stack: Stack) -> None:
     refused = await stack.client.post("/v1/workflows", json=definition)
     pointers = {fault["pointer"] for fault in refused.json()["errors"]}
     assert {"/limits/budget_usd", "/limits/max_dollars"} <= pointers
+
+
+async def test_running_time_is_limited_by_the_day_alone_and_within_bounds(stack: Stack) -> None:
+    for limits, at in (
+        ({"per_day": {"max_running_s": 0}}, "/limits/per_day/max_running_s"),
+        ({"per_day": {"max_running_s": 1.5}}, "/limits/per_day/max_running_s"),
+        ({"per_day": {"max_running_s": 1_000_000_001}}, "/limits/per_day/max_running_s"),
+        ({"max_running_s": 60}, "/limits/max_running_s"),
+    ):
+        refused = await stack.client.post("/v1/workflows", json={**BLOG, "limits": limits})
+        assert refused.status_code == 422, refused.text
+        assert [fault["pointer"] for fault in refused.json()["errors"]] == [at]
+    execution_id = await worked(stack, {"per_day": {"max_running_s": 3600}})
+    assert (await detail(stack, execution_id))["per_day"] == {"max_running_s": 3600}
+    path = f"/v1/executions/{execution_id}/budget"
+    refused = await stack.client.post(path, json={"per_day": {"max_running_s": 60}})
+    assert [fault["pointer"] for fault in refused.json()["errors"]] == ["/per_day/max_running_s"]
+    await stack.client.post(path, json={"per_day": {"max_running_s": 7200}}, headers=WAIT)
+    assert (await detail(stack, execution_id))["per_day"] == {"max_running_s": 7200}

@@ -41,7 +41,7 @@ def refusal(state: Execution, command: RecordProgress) -> str | None:
 
     Raises `Conflict` when the share of the day was held for less than the execution has come to meanwhile.
     """
-    if state.budget.is_unbounded and state.per_day is None:
+    if state.budget.is_unbounded and state.day_bounds is None:
         return None
     for entry in command.entries:
         if not isinstance(entry, Begun):
@@ -51,7 +51,7 @@ def refusal(state: Execution, command: RecordProgress) -> str | None:
         state = evolve(state, entry)
         if why := excess(state.budget, state.account.committed):
             return f"a call of {name_of(entry)} is not made: {why}"
-    return over_day(state, command, name_of(begun[0])) if begun and state.per_day else None
+    return over_day(state, command, name_of(begun[0])) if begun and state.day_bounds else None
 
 
 def over_day(state: Execution, command: RecordProgress, name: str) -> str | None:
@@ -67,7 +67,7 @@ def name_of(entry: Begun) -> str:
 
 
 def unpriced_model(state: Execution, command: RecordProgress) -> str | None:
-    budgets = (state.budget, state.per_day)
+    budgets = (state.budget, state.day_bounds)
     if all(budget is None or budget.budget_usd is None for budget in budgets):
         return None
     calls = (entry for entry in command.entries if isinstance(entry, ModelCallStarted))

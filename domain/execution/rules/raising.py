@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
+from domain.amounts import B
 from domain.errors import Fault, Invalid
 from domain.execution.commands import RaiseBudget
 from domain.execution.events import BudgetRaised, ExecutionEvents
@@ -10,7 +13,7 @@ from domain.execution.rules.retrying import RETRIED
 from domain.execution.rules.spawning import spawned_again
 from domain.execution.rules.suspending import again
 from domain.execution.state import Execution, evolve
-from domain.limits import Budget
+from domain.limits import DayBudget
 
 
 def raise_budget(state: Execution, command: RaiseBudget) -> tuple[ExecutionEvents, ...]:
@@ -39,16 +42,16 @@ def tried_again(state: Execution, reason: str) -> tuple[ExecutionEvents, ...]:
     return tuple(events)
 
 
-def raised_per_day(state: Execution, command: RaiseBudget) -> Budget | None:
+def raised_per_day(state: Execution, command: RaiseBudget) -> DayBudget | None:
     """None: as they are."""
-    now = state.per_day or Budget()
-    raised = raised_budget(now, command.per_day or Budget(), "/per_day")
+    now = state.per_day or DayBudget()
+    raised = raised_budget(now, command.per_day or DayBudget(), "/per_day")
     return None if raised == now else raised
 
 
-def raised_budget(now: Budget, wanted: Budget, at: str = "") -> Budget:
+def raised_budget(now: B, wanted: B, at: str = "") -> B:
     """The limits with those that are given anew. Raises `Invalid` for one that is not higher than it is."""
-    given = {name: getattr(wanted, name) for name in Budget.__struct_fields__}
+    given = {name: getattr(wanted, name) for name in now.__struct_fields__}
     faults = []
     for name, value in given.items():
         limit = getattr(now, name)
@@ -60,4 +63,4 @@ def raised_budget(now: Budget, wanted: Budget, at: str = "") -> Budget:
             )
     if faults:
         raise Invalid(f"the budget can not be raised: {faults[0].pointer} {faults[0].message}", tuple(faults))
-    return Budget(**{name: getattr(now, name) if value is None else value for name, value in given.items()})
+    return replace(now, **{name: value for name, value in given.items() if value is not None})

@@ -21,7 +21,7 @@ from domain.execution import (
     Status,
     StepSuspended,
 )
-from domain.limits import Budget
+from domain.limits import Budget, DayBudget
 from tests.application.house import ME
 from tests.infrastructure.crew.crews import document
 from tests.infrastructure.crew.whole_runs import WholeRuns
@@ -145,7 +145,7 @@ async def test_the_executions_of_a_day_share_its_budget(house: WholeRuns, model:
     assert "per_day, " in why
     assert "max_model_calls is 5; with this call it would come to 6" in why
     assert len(model.requests) == 5
-    raised = RaiseBudget(execution_id="y", per_day=Budget(max_model_calls=6))
+    raised = RaiseBudget(execution_id="y", per_day=DayBudget(max_model_calls=6))
     await house.commands.handle(raised, ME)
     assert isinstance((await house.run("y"))[-1], ExecutionCompleted)
     assert len(model.requests) == 6
