@@ -133,6 +133,7 @@ class Fork:
             self._at,
             tasks=tuple(task for task in definition.tasks if task in self._had.tasks),
             edits=tuple(self._edits()),
+            remarks=self._had.state.remarks,
             former_models={
                 name: former for name in definition.agents if (former := self._former(name, definition))
             },

@@ -34,6 +34,7 @@ class ForkedFrom(msgspec.Struct, frozen=True, omit_defaults=True):
     former_models  by agent: what its calls were asked of in that past, the nearest execution first, where it
                    is another model now; a call that differs in nothing else is answered from that past
     is_what_if     models are asked anew; tools are answered from that past alone, and never run
+    remarks        by step, what was said by then when its result was sent back: who works on it is told again
     """
 
     execution_id: str
@@ -42,3 +43,4 @@ class ForkedFrom(msgspec.Struct, frozen=True, omit_defaults=True):
     edits: tuple[Edit, ...] = ()
     former_models: dict[str, tuple[Model, ...]] = {}
     is_what_if: bool = False
+    remarks: dict[str, tuple[str, ...]] = {}

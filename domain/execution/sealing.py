@@ -103,8 +103,8 @@ def wait(json: bytes) -> bytes:
 
 
 def past(json: bytes) -> bytes:
-    """Where it was forked, without the results that were edited."""
-    return b"null" if json == b"null" else _encode(replace(_past(json), edits=()))
+    """Where it was forked, without the results that were edited and what was said of others."""
+    return b"null" if json == b"null" else _encode(replace(_past(json), edits=(), remarks={}))
 
 
 @lru_cache(maxsize=64)

@@ -66,7 +66,8 @@ def evolved(state: Execution, events: Iterable[ExecutionEvents]) -> Execution:
 def evolve(state: Execution, event: ExecutionEvents) -> Execution:
     match event:  # what comes in every execution first: a class is tried after another
         case ExecutionRequested():
-            return Execution(Status.PENDING, event)
+            remarks = event.forked_from.remarks if event.forked_from else {}
+            return Execution(Status.PENDING, event, remarks=remarks)
         case StepScheduled() | StepStarted() | StepSuspended() | StepReleased():
             return moved(state, event)
         case ModelCallStarted() | ModelCallCompleted() | ModelCallFailed() | ToolCallStarted():

@@ -24,9 +24,12 @@ from domain.definition import (
 from domain.execution import (
     EXECUTION,
     Content,
+    Edit,
     ExecutionRequested,
     Failure,
+    ForkedFrom,
     ModelCallStarted,
+    Origin,
     RouteChosen,
     StepSuspended,
     TaskFailed,
@@ -36,6 +39,7 @@ from domain.execution.sealing import CONTENT, SHAPE, blanked
 from domain.message import Event, tag_of
 from domain.registry import decoded
 from domain.steps import ChildWorkflow, Delay
+from tests.domain.examples import blog
 
 WORD = "Zwetschgenröster"
 
@@ -123,6 +127,13 @@ def test_a_failure_keeps_its_code() -> None:
 def test_a_wait_keeps_what_ends_it() -> None:
     event = StepSuspended(step="s", attempt=1, wait=Wait("human_input", "t", WORD, for_s=5))
     assert shown(event).wait == Wait("human_input", "t", "", for_s=5)
+
+
+def test_a_fork_keeps_where_it_is_from_and_loses_what_was_edited_and_said() -> None:
+    edit = Edit(Origin("p", 7, "c"), WORD)
+    past = ForkedFrom("p", 9, tasks=("draft",), edits=(edit,), remarks={"draft": (WORD,)})
+    requested = ExecutionRequested(name="run", definition=blog(), inputs={}, models={}, forked_from=past)
+    assert shown(requested).forked_from == ForkedFrom("p", 9, tasks=("draft",))
 
 
 def test_a_router_that_took_no_route_is_told_from_one_that_did() -> None:

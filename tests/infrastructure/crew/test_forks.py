@@ -6,7 +6,7 @@ The whole way in memory (log, channel, runner) with CrewAI and a model that coun
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
@@ -16,12 +16,16 @@ from domain.catalog import Model, PlantEntry, Tool
 from domain.definition import Definition
 from domain.execution import (
     CallReused,
+    DecideApproval,
     ExecutionCompleted,
     ModelCallCompleted,
     RescheduleStep,
+    Status,
     TaskStarted,
     ToolCallCompleted,
 )
+from domain.execution.approvals import digest_of
+from domain.execution.rules.asking import shown_outputs
 from domain.message import Event
 from tests.application.house import ME
 from tests.infrastructure.crew.crews import document
@@ -166,3 +170,46 @@ async def test_a_fork_that_begins_again_reuses_each_call_once(house: WholeRuns, 
     assert len(reused(fork)) == 3
     assert len(model.requests) == 3
     assert begun(fork) == ["count", "count", "write"]
+
+
+async def test_a_fork_of_work_that_was_sent_back_is_answered_what_was_said_to_the_remark(
+    house: WholeRuns, model: ModelServer
+) -> None:
+    """It begins when the model had answered again and the task had not completed yet."""
+    steps = {
+        "work": {"crew": {"tasks": ["draft"]}},
+        "gate": {"approval": {"message": "Send it?"}, "after": ["work"]},
+    }
+    writer = {"role": "Writer", "goal": "Write plainly", "backstory": "A former reporter", "model": SMALL}
+    tasks: dict[str, dict[str, Any]] = {"draft": {"description": "Draft"}}
+    await house.start("g", document(tasks, agents={"writer": writer}, steps=steps))
+    await eventually(lambda: asks(house, "g", 1), 30)
+    await decide(house, "g", "1-gate", "retry", "Mention the weather")
+    await eventually(lambda: asks(house, "g", 2), 30)
+    assert [("Mention the weather" in prompt) for prompt in model.prompts()] == [False, True]
+    at = await version_of(house, ModelCallCompleted, 2, of="g")
+    wish = fork_execution("h", "g", Overrides(), tenant="default", at=at)
+    await house.commands.handle(wish, ME)
+    await eventually(lambda: asks(house, "h", 1), 30)
+    assert len(model.requests) == 2
+    assert (await house.state("h")).outputs == (await house.state("g")).outputs
+
+
+async def asks(house: WholeRuns, execution_id: str, number: int) -> bool:
+    state = await house.state(execution_id)
+    return state.status is Status.WAITING and f"{number}-gate" in state.approvals
+
+
+async def decide(
+    house: WholeRuns, execution_id: str, approval: str, decision: Literal["retry"], comment: str
+) -> None:
+    digest = digest_of("Send it?", shown_outputs(await house.state(execution_id), "gate"))
+    wish = DecideApproval(
+        execution_id=execution_id,
+        approval_id=approval,
+        decision=decision,
+        digest=digest,
+        approver="ann",
+        comment=comment,
+    )
+    await house.commands.handle(wish, ME)
