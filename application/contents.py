@@ -4,7 +4,7 @@
 names a content that is not there: contents are committed with the events that name them, or before.
 
 A content belongs to the stream that named it (its owner), and is read by whoever shares the tenant. What was
-sent ahead of a report that never came is named by nobody; it stays until its owner is erased.
+sent ahead of a report that never came is named by nobody; `application.unnamed_contents` removes it.
 """
 
 from __future__ import annotations

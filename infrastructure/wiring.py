@@ -10,7 +10,6 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
-from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -29,7 +28,7 @@ from domain.errors import Invalid, LogUnavailable, Unavailable
 from infrastructure import auditing
 from infrastructure.clock import SystemClock
 from infrastructure.dispatching import dispatch
-from infrastructure.event_log.forgetting import forget_idempotency_keys
+from infrastructure.event_log.cleaning import Cleaning
 from infrastructure.event_log.opening import open_audit_store, open_event_log
 from infrastructure.event_log.schema import migrate, schema_state
 from infrastructure.nats.accounts import READER_URL
@@ -154,10 +153,9 @@ class Installation:
         self.settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         await asyncio.to_thread(migrate, self.settings.event_log_url)
 
-    async def forget_idempotency_keys(self, before: datetime) -> int:
-        """Idempotency keys that came before a moment; how many there were."""
+    async def cleaning(self) -> Cleaning:
         await self.stored_log()
-        return await forget_idempotency_keys(self.settings.event_log_url, before)
+        return Cleaning(self.settings.event_log_url, self.log)
 
     async def plant(self, seeders: Iterable[str] = ORDER) -> list[Planted]:
         """Run the seeds."""

@@ -17,6 +17,7 @@ import httpx
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TextColumn
 
+from application.unnamed_contents import Found
 from infrastructure.settings import Settings, load_settings
 from infrastructure.wiring import Installation
 from interfaces.operations.ages import Age
@@ -63,9 +64,16 @@ def archive(older_than: timedelta, folder: Path, dropped: bool, dry_run: bool) -
     "--keys-older-than", type=Age(timedelta(days=1)), default="7d", show_default=True,
     help="Idempotency keys that came so long ago are forgotten; 1d or more.",
 )  # fmt: skip
+@click.option(
+    "--contents-older-than", type=Age(timedelta(days=1)), default="7d", show_default=True,
+    help="Large texts that no event names go, of executions that ended so long ago; 1d or more.",
+)  # fmt: skip
 @DRY_RUN
-def cleanup(older_than: timedelta, keys_older_than: timedelta, dry_run: bool) -> None:
-    """Drop executions that ended long ago from the read tables, and forget old idempotency keys.
+def cleanup(
+    older_than: timedelta, keys_older_than: timedelta, contents_older_than: timedelta, dry_run: bool
+) -> None:
+    """Drop executions that ended long ago from the read tables, forget old idempotency keys, and remove large
+    texts that no event names.
 
     The log keeps every event; `kasal retention archive` writes executions to files before.
     """
@@ -73,12 +81,16 @@ def cleanup(older_than: timedelta, keys_older_than: timedelta, dry_run: bool) ->
     with api(settings) as client:
         found = ended(client, datetime.now(UTC) - older_than)
         if dry_run:
-            return name(found, "dropped")
-        count, _ = each_in_turn(found, dropping(client))
-    click.echo(f"{count} executions dropped from the read tables")
-    forgotten = asyncio.run(forget_idempotency_keys(settings, datetime.now(UTC) - keys_older_than))
-    click.echo(f"{forgotten} idempotency keys forgotten")
-    return None
+            name(found, "dropped")
+        else:
+            count, _ = each_in_turn(found, dropping(client))
+            click.echo(f"{count} executions dropped from the read tables")
+    if not dry_run:
+        forgotten = asyncio.run(forget_idempotency_keys(settings, datetime.now(UTC) - keys_older_than))
+        click.echo(f"{forgotten} idempotency keys forgotten")
+    unnamed = asyncio.run(remove_unnamed(settings, datetime.now(UTC) - contents_older_than, dry_run))
+    what = f"{unnamed.contents} contents that no event names ({unnamed.size_bytes} bytes)"
+    click.echo(f"{what} would be removed" if dry_run else f"{what} removed", err=dry_run)
 
 
 def dropping(client: httpx.Client) -> Callable[[Listed], int]:
@@ -114,6 +126,11 @@ def name(found: Iterable[Listed], what: str) -> None:
     click.echo(f"{count} executions would be {what}", err=True)
 
 
+async def remove_unnamed(settings: Settings, before: datetime, is_dry_run: bool) -> Found:
+    async with Installation(settings) as installation:
+        return await (await installation.cleaning()).remove_unnamed_contents(before, is_dry_run=is_dry_run)
+
+
 async def forget_idempotency_keys(settings: Settings, before: datetime) -> int:
     async with Installation(settings) as installation:
-        return await installation.forget_idempotency_keys(before)
+        return await (await installation.cleaning()).forget_idempotency_keys(before)

@@ -224,9 +224,12 @@ def test_what_was_archived_says_where_it_went_and_is_played_from_its_file(
     up: Up, another: str, tmp_path: Path
 ) -> None:
     history = get(up.client, f"/v1/executions/{another}/history?limit=200")["items"]
-    assert another in told(up, "cleanup", "--older-than", "0s", "--dry-run").output
+    would = told(up, "cleanup", "--older-than", "0s", "--dry-run").output
+    assert another in would
+    assert "0 contents that no event names (0 bytes) would be removed" in would
     dropped = told(up, "cleanup", "--older-than", "0s")
     assert dropped.exit_code == 0, dropped.output
+    assert "0 contents that no event names (0 bytes) removed" in dropped.output
     assert not listed(up, another, archived=True)["archive"]["files"]
     run = told(up, "retention", "archive", "--older-than", "0s", "--to", str(tmp_path), "--dropped")
     assert run.exit_code == 0, run.output
