@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from application.channel import Reply
+from application.channel_messages import Reply
 from application.day_budgets import day_of
 from application.requests import run_workflow
 from domain.definition import Definition, Limits

@@ -9,11 +9,14 @@ import msgspec
 import pytest
 
 from application.day_budgets import day_of
+from application.requests import run_workflow
 from application.running_time import RunningTimes
 from domain.execution import (
     CancelExecution,
+    ModelCallStarted,
     PauseExecution,
     RaiseBudget,
+    RecordProgress,
     ResumeExecution,
     StartStep,
     Status,
@@ -22,7 +25,7 @@ from domain.limits import DayBudget
 from domain.spending import SPENDING, Ran
 from infrastructure.clock import FixedClock
 from tests.application.house import ME, House
-from tests.application.test_day_budgets import ask, begin_call, opened
+from tests.application.test_day_budgets import TEXT, ask, begin_call, opened
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
@@ -92,6 +95,18 @@ async def test_neither_waiting_nor_the_way_to_a_runner_counts() -> None:
 async def begin_call_of_attempt(house: House, execution: str, attempt: int) -> Status | None:
     await begin_call(house, execution, 1, attempt=attempt)
     return (await house.state(execution)).status
+
+
+async def test_a_first_report_that_brings_its_claim_begins_the_time() -> None:
+    day = await timed()
+    await day.house.commands.handle(run_workflow("x", "w", {"topic": "tea"}), ME)
+    day.after(500)
+    claim = StartStep(execution_id="x", step="crew", turn=1, delivery=1, runner="r")
+    call = ModelCallStarted(step="crew", attempt=1, call="c1", model="demo/small", request=TEXT)
+    report = RecordProgress(execution_id="x", step="crew", attempt=1, after=0, entries=(call,), claim=claim)
+    assert not (await ask(day.house, report)).refused
+    day.after(30)
+    assert await day.ran_ms() == 30_000
 
 
 async def test_the_next_day_has_time_again() -> None:
