@@ -51,6 +51,7 @@ class Fact(msgspec.Struct, gc=False):
     entity_id: str
     past: tuple[Fact, ...] = ()
     _event: Event | None = None
+    _at: str = ""
 
     @property
     def event(self) -> Event:
@@ -69,7 +70,9 @@ class Fact(msgspec.Struct, gc=False):
     @property
     def at(self) -> str:
         """When it was recorded, as read tables write time."""
-        return timestamp(self.recorded.metadata.at)
+        if not self._at:
+            self._at = timestamp(self.recorded.metadata.at)
+        return self._at
 
     @property
     def tenant(self) -> str:

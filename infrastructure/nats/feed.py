@@ -22,7 +22,7 @@ from infrastructure.nats.jetstream import (
     JetStreamError,
     Missing,
     ask,
-    post,
+    post_all,
     send,
 )
 from infrastructure.nats.subjects import EVENTS, event_filter, event_subject
@@ -113,8 +113,7 @@ class JetStreamFeed:
             headers["Nats-Expected-Stream"] = EVENTS
         unheard = [] if self._is_in_doubt else messages[:-1]
         self._is_in_doubt = True
-        for subject, body, headers in unheard:
-            await post(self._connection, subject, body, headers=headers)
+        post_all(self._connection, unheard)
         sending = [self._commit(*message) for message in messages[len(unheard) :]]
         for outcome in await asyncio.gather(*sending, return_exceptions=True):
             if isinstance(outcome, BaseException):
@@ -126,8 +125,7 @@ class JetStreamFeed:
         messages[0][2]["Nats-Expected-Last-Sequence"] = str(batch[0][0].position - 1)
         messages[-1][2]["Nats-Expected-Stream"] = EVENTS
         self._mark_as_batch(messages)
-        for subject, body, headers in messages[:-1]:
-            await post(self._connection, subject, body, headers=headers)
+        post_all(self._connection, messages[:-1])
         await self._commit(*messages[-1])
 
     def _mark_as_batch(self, messages: list[Message]) -> None:
@@ -163,8 +161,13 @@ def batches(page: Sequence[Recorded]) -> Iterator[list[tuple[Recorded, bytes]]]:
         yield batch
 
 
+def one_line(text: str) -> str:
+    """What may stand in a header."""
+    return " ".join(text.split())
+
+
 def _message(recorded: Recorded, body: bytes) -> Message:
     headers = {"Content-Type": CONTENT_TYPE, "Kasal-Position": str(recorded.position)}
     if recorded.metadata.traceparent:
-        headers["traceparent"] = recorded.metadata.traceparent
+        headers["traceparent"] = one_line(recorded.metadata.traceparent)
     return event_subject(recorded), body, headers

@@ -8,7 +8,7 @@ said no. nats-py's own JetStream client is left aside: its config knows not ever
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -17,6 +17,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from domain.errors import TooLarge, Unavailable
+from infrastructure.nats.connection import Connection
 
 API_TIMEOUT_S = 5.0
 STREAM_NOT_FOUND = 10059
@@ -101,6 +102,16 @@ async def post(connection: Client, subject: str, body: bytes, **rest: Any) -> No
         await connection.publish(subject, body, **rest)
     except errors.MaxPayloadError as error:
         raise TooLarge(f"a message of {len(body)} bytes is above the server's max_payload") from error
+    except (errors.Error, OSError) as error:
+        raise Unavailable(f"NATS can not be reached: {error}") from error
+
+
+def post_all(connection: Connection, messages: Sequence[tuple[str, bytes, Mapping[str, str]]]) -> None:
+    """Messages (subject, body, headers) that are not answered, in one write."""
+    try:
+        connection.publish_all(messages)
+    except errors.MaxPayloadError as error:
+        raise TooLarge("a message is above the server's max_payload") from error
     except (errors.Error, OSError) as error:
         raise Unavailable(f"NATS can not be reached: {error}") from error
 
