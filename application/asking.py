@@ -16,7 +16,7 @@ import structlog
 from application.channel_messages import Asked, ReadContent, Reply, Request
 from application.contents import Part, digest_of, parts_in
 from application.ports import Assignment, Handler, Stopped, Work
-from domain.errors import KasalError, NotFound
+from domain.errors import KasalError, NotFound, TooLarge
 from domain.execution import RecordProgress, StartStep
 
 log = structlog.get_logger()
@@ -61,7 +61,7 @@ class Channel:
     ) -> Reply:
         """The answer, however long the other side is away: every command may be sent again.
 
-        Raises `Stopped` when the command is refused.
+        Raises `Stopped` when the command is refused, and `TooLarge` for what fits no message.
         """
         request = Request(
             runner=self._runner,
@@ -77,6 +77,8 @@ class Channel:
         while True:
             try:
                 reply = msgspec.json.decode(await self._ask(body), type=Reply)
+            except TooLarge:
+                raise  # it would be so the next time, too
             except (KasalError, OSError, TimeoutError) as error:
                 log.warning("command channel is away", error=str(error), execution=self._work.execution_id)
                 reply = Reply(retry_after_s=pause_s)

@@ -36,6 +36,7 @@ from domain.execution import (
     StepCompleted,
     StepFailed,
     StepStatus,
+    TaskOutput,
     foreseen,
     refused_beginnings,
 )
@@ -44,6 +45,9 @@ MAX_REPLY_BYTES = 900_000
 """NATS carries 1 MiB."""
 
 PAGE_BYTES = MAX_REPLY_BYTES // 2
+
+PIECE_CHARACTERS = PAGE_BYTES // 6
+"""Of a text that fits no message; as JSON, a character has six bytes at most."""
 
 ALONG_BYTES = MAX_REPLY_BYTES // 4
 """Of a journal that comes with the claim."""
@@ -172,6 +176,11 @@ class CommandChannel:
         if execution.request is None:
             raise NotFound(f"there is no execution {asked.execution_id!r}")
         outputs = list(context_outputs(execution, asked.step).items())[asked.offset :]
+        if outputs and (asked.characters or len(msgspec.json.encode(outputs[0][1])) > PAGE_BYTES):
+            name, output = outputs[0]
+            piece, is_last = piece_of(output, asked.characters)
+            has_more = len(outputs) > 1 or not is_last
+            return Reply(outputs={name: piece}, is_piece=not is_last, has_more=has_more)
         page = page_size(output for _, output in outputs)
         return Reply(outputs=dict(outputs[:page]), has_more=page < len(outputs))
 
@@ -219,6 +228,13 @@ def page_size(items: Iterable[msgspec.Struct]) -> int:
             break
         page += 1
     return page
+
+
+def piece_of(output: TaskOutput, begin: int) -> tuple[TaskOutput, bool]:
+    """The next part of a text that fits no message (a map's list, which has no schema), and whether it is the
+    last."""
+    end = begin + PIECE_CHARACTERS
+    return TaskOutput(output.text[begin:end]), end >= len(output.text)
 
 
 def state_after(outcome: Outcome) -> Execution:

@@ -24,11 +24,12 @@ class ReadJournal(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", t
 
 class ReadOutputs(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="ReadOutputs"):
     """From a runner whose assignment had no room for the outputs of earlier steps: from the `offset`-th
-    on."""
+    on. characters: of that one's text, which are there already."""
 
     execution_id: str
     step: str
     offset: int
+    characters: int = 0
 
 
 class PutContent(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="PutContent"):
@@ -76,7 +77,8 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     is_draining: begin nothing more, report how what is in flight comes out, then let go. With `refused`
     nothing of the report was recorded; without, what it would have begun was not.
     is_held: the attempt before still does that; claim again later.
-    journal, outputs, part: what was asked for; has_more: and there is more, behind it.
+    journal, outputs, part: what was asked for; has_more: and there is more, behind it. is_piece: the text of
+    the one output goes on, too.
     unknown, reviews: with the journal's last page.
     past: of a claim that was granted, the answer to `ReadJournal`, where there is room for it.
     missing: contents that are not there; a report that names them was not recorded, send it with them. Of a
@@ -92,6 +94,7 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     outputs: dict[str, TaskOutput] = {}
     part: Part | None = None
     has_more: bool = False
+    is_piece: bool = False
     missing: tuple[str, ...] = ()
     refused: str = ""
     is_over: bool = False

@@ -250,6 +250,7 @@ class Reporter(Protocol):
         """Returns when the entries are in the log; those that wait go together.
 
         Raises `Stopped`; one that `is_draining` for entries that would begin something (see `Drained`).
+        Raises `TooLarge` for an entry that no event or content has room for, and records nothing of it.
         wait: False for what another report follows at once, which then carries it; returns at once.
         """
         ...

@@ -48,10 +48,19 @@ async def read_outputs(channel: Channel, assignment: Assignment, *, has_more: bo
 
     has_more  the assignment had no room for them
     """
-    outputs = dict(assignment.outputs)
+    outputs, begun = dict(assignment.outputs), ""
     while has_more:
-        asked = ReadOutputs(execution_id=assignment.execution_id, step=assignment.step, offset=len(outputs))
+        asked = ReadOutputs(
+            execution_id=assignment.execution_id,
+            step=assignment.step,
+            offset=len(outputs),
+            characters=len(begun),
+        )
         reply = await channel.send(asked)
-        outputs.update(reply.outputs)
+        for name, output in reply.outputs.items():
+            whole = msgspec.structs.replace(output, text=begun + output.text) if begun else output
+            begun = whole.text if reply.is_piece else ""
+            if not reply.is_piece:
+                outputs[name] = whole
         has_more = reply.has_more
     return await whole_outputs(outputs, channel.text)

@@ -15,8 +15,10 @@ import msgspec
 from application.asking import DRAIN_WITHIN_S, Channel, Claimed
 from application.channel_messages import PutContent, Reply
 from application.contents import Part, set_aside
-from application.ports import Stopped
+from application.ports import MAX_EVENT_BYTES, Stopped
+from domain.errors import TooLarge
 from domain.execution import Drained, Progress, RecordProgress
+from domain.message import tag_of
 
 MAX_REPORT_BYTES = 400_000
 """Entries of one report with their contents, as JSON; a message of the channel holds 1 MiB."""
@@ -55,6 +57,14 @@ class Entry(NamedTuple):
         """In a message, with what goes along (as Base64)."""
         along = sum(len(part.body) for part in self.parts if part.is_whole)
         return len(msgspec.json.encode(self.progress)) + along * 4 // 3
+
+
+def fitting(entry: Progress) -> tuple[Progress, tuple[Part, ...]]:
+    """As `set_aside`. Raises `TooLarge`, too, for an entry that no event has room for."""
+    smaller, parts = set_aside(entry)
+    if (size := len(msgspec.json.encode(smaller))) > MAX_EVENT_BYTES:
+        raise TooLarge(f"{tag_of(type(entry))} has {size} bytes, an event may have {MAX_EVENT_BYTES}")
+    return smaller, parts
 
 
 def _is_known(done: asyncio.Future[None]) -> None:
@@ -106,7 +116,7 @@ class StepReporter:
     async def record(self, *entries: Progress, wait: bool = True) -> None:
         if self._stopped:
             raise again(self._stopped)
-        waiting = [Entry(*set_aside(entry), self._loop.create_future()) for entry in entries]
+        waiting = [Entry(*fitting(entry), self._loop.create_future()) for entry in entries]
         if self._draining and any(entry.begins for entry in waiting):
             raise again(self._draining)
         self._waiting.extend(waiting)

@@ -19,7 +19,7 @@ from application.asking import Channel, Claimed
 from application.ports import Assignment, Crashed, CrewEngine, Delivery, Handler, Stopped, Work, WorkQueue
 from application.recalling import read_outputs, with_past
 from application.reporting import StepReporter
-from domain.errors import KasalError, NotFound
+from domain.errors import KasalError, NotFound, TooLarge
 from domain.execution import (
     Failure,
     StartStep,
@@ -193,6 +193,8 @@ class Runner:
             await reporter.record(await self._drained_in_time(assignment, reporter))
         except NotFound as error:
             await reporter.record(failed(claimed, Failure("content_lost", str(error))))
+        except TooLarge as error:
+            await reporter.record(failed(claimed, Failure("report_too_large", str(error))))
         except Stopped as stopped:
             if stopped.is_draining:
                 await reporter.record(StepReleased(step=claimed.step, attempt=claimed.attempt))
@@ -216,6 +218,8 @@ class Runner:
     async def _outcome(self, assignment: Assignment, reporter: StepReporter) -> StepCompleted | StepFailed:
         try:
             return await self._engine.run(assignment, reporter)
+        except TooLarge:
+            raise
         except Exception as error:  # noqa: BLE001 - the loop's one: an engine's bug ends its step only
             frames = traceback.format_tb(error.__traceback__)[-5:]  # not the message: it may hold a prompt
             log.error(

@@ -22,6 +22,7 @@ from pydantic import BaseModel, PrivateAttr, ValidationError
 
 from application.ports import Stopped
 from domain.definition import Guardrail, JsonSchema
+from domain.errors import TooLarge
 from domain.execution import Failure, TaskCompleted, TaskFailed, TaskOutput, TaskReviewed, TaskStarted, Wait
 from infrastructure.crew.contents import clean_json, clean_text, output_failure
 from infrastructure.crew.guardrails import objection
@@ -185,6 +186,8 @@ def failure_of(task: str, error: Exception) -> Failure:
     """What a person can make of an exception of CrewAI; its text may quote a prompt, so it is left out."""
     if isinstance(known := getattr(error, "failure", None), Failure):
         return known
+    if isinstance(error, TooLarge):
+        return Failure("report_too_large", str(error), task or None)
     if isinstance(error, ValidationError):
         return Failure("output_invalid", f"the answer to {task!r} is no instance of its output_schema", task)
     frames = extract_tb(error.__traceback__)
