@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import socket
 import sys
-import tempfile
 from pathlib import Path
 
 import click
@@ -20,6 +19,7 @@ from domain.errors import Invalid
 from infrastructure.settings import Settings, load_settings
 from infrastructure.wiring import Engine, Installation, Line, load_engine, run_alone
 from interfaces.loading import for_good
+from interfaces.processes.homes import own_home
 from interfaces.processes.process import configure_logging, until_stopped
 from interfaces.processes.supervisor import Supervisor
 
@@ -38,9 +38,9 @@ def runner(
     """Take steps from the work queue and run their crews."""
     settings = settled(load_settings(queues=queues, concurrency=concurrency, runner_processes=processes))
     configure_logging(settings.log_level, "runner")
-    with tempfile.TemporaryDirectory(prefix="kasal-runner-") as home:
+    with own_home(settings.data_dir / "homes") as home:
         with for_good():
-            loaded = load_engine(engine, settings, Path(home))
+            loaded = load_engine(engine, settings, home)
         code = supervisor(settings, loaded, parent).run()
     sys.stderr.flush()
     os._exit(code)  # not by the interpreter's shutdown, which can hang or crash with CrewAI loaded

@@ -111,3 +111,4 @@ async def test_no_process_outlives_the_parent_and_nobody_waits_for_its_leases(up
     await eventually(lambda: runner_of(up) not in (0, parent), 60)
     assert wait_for_end(up.client, execution_id)["status"] == "COMPLETED"
     assert attempts_of(up, execution_id) == [1, 2]
+    assert len(list((up.data_dir / "runner" / "homes").iterdir())) == 1
