@@ -120,7 +120,7 @@ class Limits(Budget, frozen=True, kw_only=True, forbid_unknown_fields=True, omit
     def bounds_answers(self) -> bool:
         return super().bounds_answers or bool(self.per_day and self.per_day.bounds_answers)
 
-    @property
+    @cached_property
     def budget(self) -> Budget:
         """The limits on what is spent, by themselves."""
         return Budget(**{name: getattr(self, name) for name in Budget.__struct_fields__})

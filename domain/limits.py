@@ -5,6 +5,7 @@ Part of `domain.definition`; held by `domain.execution.rules.budgets`.
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Annotated
 
 import msgspec
@@ -14,7 +15,9 @@ Count = Annotated[int, msgspec.Meta(ge=1, le=1_000_000_000_000)]
 Seconds = Annotated[int, msgspec.Meta(ge=1, le=1_000_000_000)]
 
 
-class Budget(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+class Budget(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, dict=True
+):
     """What may be spent; null: without bound.
 
     budget_usd                        on model calls
@@ -32,7 +35,7 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         """Whether the length of a model's answer has to be bounded, so that its cost is."""
         return self.budget_usd is not None or self.max_tokens is not None
 
-    @property
+    @cached_property
     def is_unbounded(self) -> bool:
         return not any(getattr(self, name) is not None for name in self.__struct_fields__)
 
