@@ -168,6 +168,10 @@ def test_the_api_process_stays_small(tmp_path: Path, folder: list[Up]) -> None:
     status = Path(f"/proc/{up.popen.pid}/status").read_text(encoding="utf-8")
     resident_kb = int(next(line for line in status.splitlines() if line.startswith("VmRSS")).split()[1])
     assert resident_kb < 150_000
+    loaded = Path(f"/proc/{up.popen.pid}/maps").read_text(encoding="utf-8")
+    assert "uvloop" in loaded
+    assert "pydantic_core" not in loaded, "it is crews'"
+    assert "aiohttp" not in loaded, "it is litellm's"
 
 
 def test_config_check_names_every_fault() -> None:
