@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from application.channel_messages import Reply, Request
+from application.commands import CommandHandler
 from application.day_budgets import answered, day_of
 from application.requests import create_workflow, run_workflow
 from domain.amounts import Amounts
@@ -27,6 +28,7 @@ from domain.execution import (
 from domain.execution.budget import Account, booked
 from domain.execution.values import Estimate
 from domain.spending import SPENDING, Spending
+from infrastructure.clock import SystemClock
 from tests.application.house import ME, House
 from tests.application.test_runs import has_work, model_call
 from tests.domain.examples import blog
@@ -101,6 +103,15 @@ async def test_a_share_that_nobody_came_to_settle_is_no_reason_to_refuse_a_call(
     assert not (await begin_call(house, "y")).is_draining
     assert (await spending(house)).settled.model_calls == 1
     assert (await house.state("y")).status is Status.RUNNING
+
+
+async def test_a_share_is_free_again_when_another_process_has_ended_its_execution() -> None:
+    """Whoever is asked for it still remembers that it goes on."""
+    house = await opened("x", "y")
+    await begin_call(house, "x")
+    api = CommandHandler(house.log, SystemClock())
+    await api.handle(CancelExecution(execution_id="x"), ME)
+    assert not (await begin_call(house, "y")).is_draining
 
 
 async def test_a_share_that_is_needed_is_a_reason_to_refuse_a_call() -> None:
