@@ -18,7 +18,7 @@ from application.ports import CrewEngine
 from domain.errors import Invalid
 from infrastructure.settings import Settings, load_settings
 from infrastructure.wiring import Engine, Installation, Line, load_engine, run_alone
-from interfaces.loading import for_good
+from interfaces.loading import collect_seldom, for_good
 from interfaces.processes.homes import own_home
 from interfaces.processes.process import configure_logging, until_stopped
 from interfaces.processes.supervisor import Supervisor
@@ -41,6 +41,7 @@ def runner(
     with own_home(settings.data_dir / "homes") as home:
         with for_good():
             loaded = load_engine(engine, settings, home)
+        collect_seldom()
         code = supervisor(settings, loaded, parent).run()
     sys.stderr.flush()
     os._exit(code)  # not by the interpreter's shutdown, which can hang or crash with CrewAI loaded
