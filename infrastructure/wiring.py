@@ -56,7 +56,7 @@ from projections.engine import project
 from seeds.planting import ORDER, Planted, Seeds, blog_production
 
 CHANNEL_CONCURRENCY = 256
-PROJECT_EVERY_S = 0.02
+PROJECT_EVERY_S = 0.05
 """Folding costs by the batch: no more often while nobody waits for it, where it shares its process with the
 command path."""
 
