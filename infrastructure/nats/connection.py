@@ -108,6 +108,8 @@ class Connection(Client):
         if not self.is_connected:  # who publishes many asks for the last one's answer, and comes again
             raise errors.StaleConnectionError
         command = b"".join([self._published(*message) for message in messages])
+        if not command:  # asyncio of Python 3.12 and 3.13 never gets rid of a write of nothing
+            return
         self._pending.append(command)
         self._pending_data_size += len(command)
         self._write_pending()

@@ -131,3 +131,13 @@ async def test_what_was_published_is_with_the_server_when_it_was_flushed(
     await eventually(lambda: len(heard) == 3)
     assert heard == [300_000, 300_000, 10]
     await listener.close()
+
+
+async def test_no_messages_are_no_write(nats_connection: Connection) -> None:
+    """On Python 3.12 and 3.13 a transport that was given nothing to write can not be closed."""
+    sent = nats_connection.stats["out_msgs"]
+    nats_connection.publish_all([])
+    assert nats_connection._pending == []
+    nats_connection.publish_all([("nobody", b"x", {"Name": "value"})])
+    await nats_connection.flush(30)
+    assert nats_connection.stats["out_msgs"] == sent + 1
