@@ -26,7 +26,8 @@ MAX_SILENT_PINGS = 2
 DRAIN_TIMEOUT_S = 10
 PERMISSIONS = "permissions violation"
 PENDING_BYTES = 8 * 1024 * 1024
-WRITE_AT_ONCE_BYTES = 256 * 1024
+UNSENT_BYTES = 256 * 1024
+"""What may wait for the socket before nats-py's own way is taken, which waits until it has taken it."""
 
 
 class Connection(Client):
@@ -99,7 +100,7 @@ class Connection(Client):
         return message
 
     def publish_all(self, messages: Iterable[tuple[str, bytes, Mapping[str, str]]]) -> None:
-        """Messages (subject, body, headers) in one write, in their order, for one coroutine's worth of work.
+        """Messages (subject, body, headers) in one write, in their order.
 
         Raises as `publish` does, before anything is sent.
         """
@@ -141,12 +142,17 @@ class Connection(Client):
 
     async def _flush_pending(self, force_flush: bool = False) -> None:
         """All that is published in one round of the event loop goes out in one write at its end, without a
-        task; as in nats-py, when there is more than the socket takes, or the server is away."""
-        if force_flush or not self.is_connected or self._pending_data_size > WRITE_AT_ONCE_BYTES:
+        task; as in nats-py, when the socket does not take it, or the server is away."""
+        if force_flush or not self.is_connected or self._unsent_bytes() > UNSENT_BYTES:
             await super()._flush_pending(force_flush)
         elif not self._is_write_due:
             self._is_write_due = True
             asyncio.get_running_loop().call_soon(self._write_pending)
+
+    def _unsent_bytes(self) -> int:
+        """Published, and not yet taken by the socket."""
+        writer: asyncio.StreamWriter | None = getattr(self._transport, "_io_writer", None)
+        return self._pending_data_size + (writer.transport.get_write_buffer_size() if writer else 0)
 
     async def _send_ping(self, future: asyncio.Future[bool] | None = None) -> None:
         """Behind what was published before: the answer says that the server has it."""

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import time
 
 import pytest
 from nats import errors
 from nats.aio.msg import Msg
 
-from infrastructure.nats.connection import Connection, connect
+from infrastructure.nats.connection import UNSENT_BYTES, Connection, connect
 from infrastructure.nats.server import NatsServer
 from tests.nats_servers import crash
 from tests.waiting import eventually
@@ -141,3 +143,20 @@ async def test_no_messages_are_no_write(nats_connection: Connection) -> None:
     nats_connection.publish_all([("nobody", b"x", {"Name": "value"})])
     await nats_connection.flush(30)
     assert nats_connection.stats["out_msgs"] == sent + 1
+
+
+async def test_what_a_server_does_not_take_is_bounded(
+    own_nats_server: NatsServer, nats_connection: Connection
+) -> None:
+    """It hangs: what is published waits where nats-py counts it, not in the transport without end."""
+    writer = nats_connection._transport._io_writer  # type: ignore[union-attr]
+    os.kill(own_nats_server.pid, signal.SIGSTOP)
+    try:
+        for _ in range(100):
+            await nats_connection.publish("much", b"x" * 100_000)
+            await asyncio.sleep(0)
+            assert writer.transport.get_write_buffer_size() <= UNSENT_BYTES + 200_000
+        assert nats_connection._pending_data_size
+    finally:
+        os.kill(own_nats_server.pid, signal.SIGCONT)
+    await eventually(lambda: answers(nats_connection))
