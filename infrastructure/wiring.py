@@ -56,9 +56,6 @@ from projections.engine import project
 from seeds.planting import ORDER, Planted, Seeds, blog_production
 
 CHANNEL_CONCURRENCY = 256
-PROJECT_EVERY_S = 0.05
-"""Folding costs by the batch: no more often while nobody waits for it, where it shares its process with the
-command path."""
 
 
 class Installation:
@@ -197,7 +194,7 @@ class Installation:
     async def project(self, *, follow_log: bool = False) -> None:
         """follow_log: the events come from this process's log, not over NATS."""
         log, read = await self.log(), await self.read()
-        own = LogFeed(log, PROJECT_EVERY_S, read.positions.awaited)
+        own = LogFeed(log, read.positions.gather_s, read.positions.awaited)
         await project(ALL, log, own if follow_log else self._opened_feed(log), read)
 
     async def dispatch(self, *, follow_log: bool = False, runners_are_gone: bool = False) -> None:

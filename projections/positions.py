@@ -26,6 +26,13 @@ POLL_OWN_EVERY_S = 0.05
 FRESH_FOR_S = 0.05
 """How long a position that was read may be told again."""
 
+GATHER_S, GATHER_UNSEEN_S = 0.05, 0.25
+"""Folding costs by the batch: how long a projector that shares its process with the command path gathers events
+while nobody waits for them; and while nobody looks."""
+
+SEEN_FOR_S = 2.0
+"""How long after a query somebody is taken to look."""
+
 READ_POSITIONS = "SELECT name, position FROM kasal_projections WHERE role = 'live'"
 
 Fetch = Callable[[str], Awaitable[Sequence[tuple[Any, ...]]]]
@@ -63,6 +70,7 @@ class Positions:
         self._reading: asyncio.Task[None] | None = None
         self._waiters: set[_Waiter] = set()
         self._moved_at = float("-inf")
+        self._asked_at = float("-inf")
         self.awaited = asyncio.Event()
         self._poller: asyncio.Task[None] | None = None
 
@@ -90,8 +98,13 @@ class Positions:
             if not self._waiters:
                 self.awaited.clear()
 
+    def gather_s(self) -> float:
+        """How long to gather events before the next fold, unless somebody waits for one."""
+        return GATHER_S if time.monotonic() - self._asked_at < SEEN_FOR_S else GATHER_UNSEEN_S
+
     async def lowest(self, names: Sequence[str]) -> int:
-        if time.monotonic() - self._read_at > FRESH_FOR_S:
+        self._asked_at = time.monotonic()
+        if self._asked_at - self._read_at > FRESH_FOR_S:
             if self._reading is None or self._reading.done():
                 self._reading = asyncio.create_task(self._read())
             await asyncio.shield(self._reading)

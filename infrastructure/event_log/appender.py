@@ -114,6 +114,9 @@ class Appender:
         self._queued_bytes = 0
         self._wake = asyncio.Event()
         self._is_closing = False
+        self._is_writing = False
+        self._heard = 0
+        self._told = 0
         self._loop = asyncio.get_running_loop()
         self._task = self._loop.create_task(self._run(), name="event log appender")
 
@@ -129,6 +132,14 @@ class Appender:
         self._queued_bytes += size_bytes
         self._wake.set()
         return await pending.answer
+
+    def heard(self, position: int) -> None:
+        """The database tells of growth. While a batch is under way that may be the batch itself: who follows
+        the log is woken behind its answer, when the events are in memory."""
+        if self._is_writing:
+            self._heard = position
+        else:
+            self._watch.saw(position)
 
     async def close(self) -> None:
         """Answer everyone who waits, then close the writer."""
@@ -150,6 +161,8 @@ class Appender:
                 log.exception("event log: a batch failed", commands=len(batch))
                 for pending in batch:
                     pending.give_up(repr(error), may_stand=True)
+            if self._heard > self._told:
+                self._tell(self._heard)
 
     def _take(self) -> list[Pending]:
         batch: list[Pending] = []
@@ -178,7 +191,11 @@ class Appender:
 
     async def _flush(self, batch: list[Pending], *, is_again: bool) -> Sequence[Outcome]:
         appends = [pending.append for pending in batch]
-        outcomes = await self._writer.flush(appends)
+        self._is_writing = True
+        try:
+            outcomes = await self._writer.flush(appends)
+        finally:
+            self._is_writing = False
         return await self._with_landed(appends, outcomes) if is_again else outcomes
 
     async def _with_landed(self, appends: list[Append], outcomes: Sequence[Outcome]) -> Sequence[Outcome]:
@@ -199,7 +216,11 @@ class Appender:
             pending.settle(outcome)
             if isinstance(outcome, Appended):
                 self._tail.saw(pending.append, outcome)
-        self._later(ANSWERED_FIRST, max((o.position for o in outcomes if isinstance(o, Appended)), default=0))
+        self._tell(max((o.position for o in outcomes if isinstance(o, Appended)), default=0))
+
+    def _tell(self, position: int) -> None:
+        self._told = max(self._told, position)
+        self._later(ANSWERED_FIRST, position)
 
     def _later(self, turns: int, position: int) -> None:
         """Wake who follows the log some turns of the event loop from now."""

@@ -132,7 +132,7 @@ class PostgresEventLog:
         """Hear of growth in other processes, for as long as the log is open."""
         while True:
             try:
-                wire = await Wire.connect(self._url, lambda payload: self._watch.saw(int(payload)))
+                wire = await Wire.connect(self._url, lambda payload: self._appender.heard(int(payload)))
                 try:
                     await wire.execute("LISTEN kasal_events", (), CONNECT_TIMEOUT_S)
                     self._watch.saw(await self.head())

@@ -72,3 +72,17 @@ async def test_nothing_is_gathered_while_somebody_waits_for_it() -> None:
     hurry.set()
     async with asyncio.timeout(60):
         assert len(await reading) == 1
+
+
+async def test_how_long_is_gathered_may_change() -> None:
+    log, pauses_s = MemoryEventLog(), iter([0.0, 3600.0])
+    batches = LogFeed(log, lambda: next(pauses_s)).follow(0)
+    for number in range(2):
+        await log.append(a_command(f"order-{number}"))
+        async with asyncio.timeout(60):
+            assert len(await anext(batches)) == 1
+    await log.append(a_command("order-2"))
+    reading = asyncio.ensure_future(anext(batches))
+    await asyncio.wait([reading], timeout=0.05)
+    assert not reading.done()
+    reading.cancel()

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from domain.errors import Invalid, NotCaughtUp
-from projections import ALL
+from projections import ALL, positions
 from projections.database import ReadDatabase, open_read_database
 from projections.execution_list import list_executions
 from projections.positions import position_of, wait_for
@@ -50,6 +50,14 @@ async def test_waiting_has_an_end(read_db: ReadDatabase) -> None:
         await wait_for(read_db, NAMES, len(history.events) + 1, 0.05)
     assert late.value.retry_after_s == 1
     assert str(len(history.events) + 1) in str(late.value)
+
+
+async def test_who_looks_sees_events_sooner(read_db: ReadDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert read_db.positions.gather_s() == positions.GATHER_UNSEEN_S
+    await position_of(read_db, NAMES)
+    assert read_db.positions.gather_s() == positions.GATHER_S
+    monkeypatch.setattr(positions, "SEEN_FOR_S", 0)
+    assert read_db.positions.gather_s() == positions.GATHER_UNSEEN_S
 
 
 async def test_a_projection_that_is_not_built_is_at_nothing(read_db: ReadDatabase) -> None:

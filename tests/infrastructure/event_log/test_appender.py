@@ -13,7 +13,7 @@ import pytest
 from application.ports import Append, Appended, EventLog
 from domain.errors import Invalid, LogFull
 from infrastructure.event_log import appender
-from infrastructure.event_log.appender import Appender
+from infrastructure.event_log.appender import Appender, FlushRefused
 from infrastructure.event_log.head_watch import HeadWatch
 from infrastructure.event_log.opening import open_event_log
 from infrastructure.event_log.tail import Tail
@@ -160,5 +160,46 @@ async def test_who_appended_goes_on_before_who_follows() -> None:
 
     await asyncio.gather(follow(), answer())
     assert heard == ["appender", "follower"]
+    await queue.close()
+    await watch.close()
+
+
+class ToldWriter(PlainWriter):
+    """Whose database tells of the commit before it answers."""
+
+    def __init__(self) -> None:
+        self.queue: Appender | None = None
+
+    async def flush(self, batch: Sequence[Append]) -> Sequence[Appended]:
+        assert self.queue
+        self.queue.heard(len(batch))
+        for _ in range(5):  # the answer is on its way
+            await asyncio.sleep(0)
+        return await super().flush(batch)
+
+
+class RefusingWriter(ToldWriter):
+    """Whose database tells of somebody else's commit, and then refuses its own."""
+
+    async def flush(self, batch: Sequence[Append]) -> Sequence[Appended]:
+        await super().flush(batch)
+        raise FlushRefused(Invalid("not this one"))
+
+
+@pytest.mark.parametrize(("writer", "held"), [(ToldWriter(), 1), (RefusingWriter(), 0)])
+async def test_who_follows_finds_our_own_commits_in_memory(writer: ToldWriter, held: int) -> None:
+    async def nothing() -> int:
+        return 0
+
+    watch, tail = HeadWatch(nothing, poll_every_s=3600), Tail()
+    queue = writer.queue = Appender(writer, watch, tail, queue_limit=10)
+
+    async def found() -> int:
+        await watch.wait_beyond(0, timeout_s=60)
+        return len(tail.after(0, 10))
+
+    following = asyncio.create_task(found())
+    await asyncio.gather(queue.append(a_command("order-1")), return_exceptions=True)
+    assert await following == held
     await queue.close()
     await watch.close()
