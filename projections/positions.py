@@ -27,8 +27,8 @@ FRESH_FOR_S = 0.05
 """How long a position that was read may be told again."""
 
 GATHER_S, GATHER_UNSEEN_S = 0.05, 0.25
-"""Folding costs by the batch: how long a projector that shares its process with the command path gathers events
-while nobody waits for them; and while nobody looks."""
+"""Folding costs by the batch: how long a projector that shares its process with the command path gathers
+events while nobody waits for them; and while nobody looks."""
 
 SEEN_FOR_S = 2.0
 """How long after a query somebody is taken to look."""

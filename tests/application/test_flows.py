@@ -161,6 +161,7 @@ async def test_an_item_whose_runner_dies_is_worked_on_again_and_no_other() -> No
     dead = house.runner("r1", PlainEngine(hang), heartbeat_s=3600)
     async with house.running(house.dispatcher().run(), dead.run()):
         await hangs.wait()
+        await eventually(lambda: is_claimed(house, "each--1"))  # or the next attempt would be the first
         async with house.running(house.runner("r2", PlainEngine(hang)).run()):
             await eventually(lambda: is_ended(house, "x"))
     started = [
@@ -169,6 +170,10 @@ async def test_an_item_whose_runner_dies_is_worked_on_again_and_no_other() -> No
         if isinstance(event := event_of(recorded), StepStarted)
     ]
     assert sorted(started) == [("each--0", 1), ("each--1", 1), ("each--1", 2), ("each--2", 1)]
+
+
+async def is_claimed(house: House, step: str) -> bool:
+    return (await house.state("x")).steps[step].attempt == 1
 
 
 def flow_with(step: Step) -> Definition:

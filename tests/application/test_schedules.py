@@ -27,9 +27,9 @@ from tests.application.house import ME, House, PlainEngine
 from tests.domain.examples import blog
 from tests.waiting import eventually
 
-NIGHT = datetime(2026, 11, 24, 12, tzinfo=UTC)
-SLOT = datetime(2026, 11, 25, 2, tzinfo=UTC)
-RUN = "s-20261125T020000Z"
+NIGHT = datetime(2126, 11, 24, 12, tzinfo=UTC)
+SLOT = datetime(2126, 11, 25, 2, tzinfo=UTC)
+RUN = "s-21261125T020000Z"
 
 
 class Planned(House):
@@ -152,7 +152,7 @@ async def test_a_queued_slot_runs_when_the_run_before_has_ended() -> None:
     assert (await house.runs(), len((await house.schedule()).queued)) == ([RUN], 1)
     await house.commands.handle(CancelExecution(execution_id=RUN), ME)
     await scheduler.heard((await house.log.read_stream(f"execution-{RUN}"))[-1])
-    assert await house.runs() == [RUN, "s-20261126T020000Z"]
+    assert await house.runs() == [RUN, "s-21261126T020000Z"]
 
 
 async def test_the_run_before_can_give_way() -> None:
