@@ -89,8 +89,15 @@ class Channel:
             await asyncio.sleep(max(pause_s, reply.retry_after_s))
             pause_s = min(2 * pause_s, 2.0)
 
-    async def claim(self, claim: StartStep) -> Claimed:
-        """Granted once the attempt before has let go of the step. Raises `Stopped`."""
+    async def claim(self, claim: StartStep, offer: bytes | None = None) -> Claimed:
+        """Granted once the attempt before has let go of the step. Raises `Stopped`.
+
+        offer: the answer, where it came before the question.
+        """
+        if offer is not None:
+            reply = msgspec.json.decode(offer, type=Reply)
+            if reply.assignment is not None:
+                return Claimed(reply.assignment, has_more=False, past=None, claim=claim)
         deadline = time.monotonic() + HELD_AT_MOST_S
         while (reply := await self.send(claim, claims_later=True)).is_held:
             await asyncio.sleep(HELD_PAUSE_S)

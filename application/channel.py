@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from application.assigning import assignment_of, context_outputs
+from application.assigning import context_outputs
 from application.channel_messages import (
     Asked,
     PutContent,
@@ -24,6 +24,7 @@ from application.commands import CommandHandler, Context, Outcome
 from application.contents import Contents, Part, named, part_fault
 from application.day_budgets import DayBudgets
 from application.journals import past_of_step
+from application.offering import granted, offered
 from application.ports import EventLog
 from domain.amounts import NOTHING
 from domain.errors import Conflict, Draining, Held, KasalError, NotFound, Rejected, Unavailable
@@ -35,9 +36,7 @@ from domain.execution import (
     Status,
     StepCompleted,
     StepFailed,
-    StepStatus,
     TaskOutput,
-    foreseen,
     refused_beginnings,
 )
 
@@ -112,12 +111,8 @@ class CommandChannel:
                 return await self._record(report, request)
 
     async def _claim(self, claim: StartStep, request: Request) -> Reply:
-        if request.claims_later:
-            known = await self._commands.known_state(EXECUTION, claim.execution_id)
-            if execution := foreseen(known, claim):
-                reply = granted(claim, execution)
-                if reply.assignment and not reply.assignment.has_past:
-                    return msgspec.structs.replace(reply, is_unclaimed=True)
+        if request.claims_later and (offer := await offered(self._commands, claim)):
+            return offer
         execution = state_after(await self._commands.handle(claim, context_of(request)))
         await self._days.begun(claim.execution_id, execution, context_of(request))
         return await self._with_past(granted(claim, execution), execution)
@@ -240,12 +235,3 @@ def piece_of(output: TaskOutput, begin: int) -> tuple[TaskOutput, bool]:
 def state_after(outcome: Outcome) -> Execution:
     assert isinstance(outcome.state, Execution)  # noqa: S101 - the aggregate of the commands of runners
     return outcome.state
-
-
-def granted(command: StartStep, execution: Execution) -> Reply:
-    """The assignment of the attempt that the claim began; a refusal when it began none."""
-    step = execution.steps.get(command.step)
-    is_begun = step is not None and step.status is StepStatus.RUNNING
-    if not execution.is_open or not is_begun or execution.request is None:
-        return Reply(refused=f"no attempt begins: the execution is {execution.status}", is_over=True)
-    return Reply(assignment=assignment_of(command.execution_id, command.step, execution))

@@ -18,6 +18,7 @@ from application.admission import GRANTED, HELD, Admission, Candidate
 from application.children import WANTED, Children, OpenChild
 from application.commands import CommandHandler, Context
 from application.day_budgets import DayBudgets
+from application.offering import Offers
 from application.ports import Work, WorkQueue
 from domain.errors import KasalError
 from domain.execution import (
@@ -116,6 +117,7 @@ class Dispatcher:
         commands: CommandHandler,
         find_open: FindOpen,
         announce: Announce,
+        offers: Offers,
         *,
         runners_are_gone: bool = False,
     ) -> None:
@@ -127,6 +129,7 @@ class Dispatcher:
         self._admission = Admission(commands)
         self._children = Children(commands)
         self._announce = announce
+        self._offers = offers
         self._days = DayBudgets(commands)
         self._runners_are_gone = runners_are_gone
 
@@ -155,7 +158,9 @@ class Dispatcher:
     async def _dispatch(self, recorded: Recorded) -> None:
         if recorded.tag == SCHEDULED:
             if not is_delayed(recorded):
-                await self._queue.enqueue(work_of(recorded))
+                work = work_of(recorded)
+                await self._offers.ahead_of(work)
+                await self._queue.enqueue(work)
         elif recorded.tag in ENDED:
             await self._announce(recorded.entity_id, "stop")
             if recorded.tag not in SETTLED:

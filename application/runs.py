@@ -45,7 +45,9 @@ class Runner:
         concurrency: int = 20,
         heartbeat_s: float = 10,
         publish_tokens: Callable[[str, str, str, str], None] = lambda *_: None,
+        offered: Callable[[Work], bytes | None] = lambda _: None,
     ) -> None:
+        """offered: what the dispatcher has sent ahead of the work; see `application.offering`."""
         self._name = name
         self._queue = queue
         self._ask = ask
@@ -54,6 +56,7 @@ class Runner:
         self._slots = asyncio.Semaphore(concurrency)
         self._heartbeat_s = heartbeat_s
         self._publish_tokens = publish_tokens
+        self._offered = offered
         self._running: dict[asyncio.Task[None], Work] = {}
         self._standing_by: set[asyncio.Task[None]] = set()
         self._reporters: dict[asyncio.Task[None], StepReporter] = {}
@@ -179,7 +182,8 @@ class Runner:
             delivery=delivery.number,
             runner=self._name,
         )
-        granted = await channel.claim(claim)
+        offer = self._offered(work)
+        granted = await channel.claim(claim, offer if delivery.number == 1 else None)
         claimed = granted.assignment
 
         def publish(call: str, text: str) -> None:

@@ -12,7 +12,8 @@ from collections.abc import Callable, Sequence
 from application.commands import CommandHandler
 from application.delays import StepDelays
 from application.dispatcher import Announce, Dispatcher, Feed, OpenStep, OpenWork, Order, patiently
-from application.ports import Clock, EventLog, WorkQueue
+from application.offering import Offers, SendOffer
+from application.ports import Clock, EventLog, Work, WorkQueue
 from application.roll_call import RollCall
 from application.schedules import ScheduleRuns
 from application.timeouts import Timeouts
@@ -21,7 +22,7 @@ from application.waits import Waits
 from infrastructure.nats.attendance import Attendance
 from infrastructure.nats.connection import Connection
 from infrastructure.nats.signals import signal
-from infrastructure.nats.subjects import control_subject
+from infrastructure.nats.subjects import control_subject, offer_subject
 from infrastructure.nats.timers import JetStreamTimers
 from infrastructure.open_work import OpenRows
 from infrastructure.planned import TABLES, PlannedRows
@@ -65,8 +66,9 @@ async def dispatch(
     async def held_steps() -> Sequence[OpenStep]:
         return await table.held_steps(await log.head())
 
+    announce, offers = announcing(connection), Offers(commands, roster, sending(connection))
     dispatcher = Dispatcher(
-        new_feed(0), queue, commands, find_open, announcing(connection), runners_are_gone=runners_are_gone
+        new_feed(0), queue, commands, find_open, announce, offers, runners_are_gone=runners_are_gone
     )
     roll_call = RollCall(roster, Attendance(connection), held_steps, commands, all_are_gone=runners_are_gone)
     kinds = (
@@ -88,3 +90,12 @@ def announcing(connection: Connection) -> Announce:
         await signal(connection, control_subject(execution_id), order.encode())
 
     return announce
+
+
+def sending(connection: Connection) -> SendOffer:
+    """Over NATS, to the runners of the work's queue."""
+
+    async def send(work: Work, offer: bytes) -> None:
+        await signal(connection, offer_subject(work), offer)
+
+    return send

@@ -21,6 +21,7 @@ from application.runs import Runner
 from infrastructure.isolation import IsolatingEngine, work_alone
 from infrastructure.nats.attendance import attend
 from infrastructure.nats.connection import Connection
+from infrastructure.nats.offers import Heard
 from infrastructure.nats.requests import request
 from infrastructure.nats.signals import signal
 from infrastructure.nats.subjects import COMMANDS, EVERY_CONTROL, text_of, tokens_subject
@@ -92,7 +93,7 @@ async def run_steps(
 ) -> None:
     """The loop of one child, until it is cancelled. Ends the process when the parent has ended."""
     asyncio.get_running_loop().add_reader(line.fileno(), os._exit, 1)
-    name, signals = name_of_this_process(), set[asyncio.Task[None]]()
+    name, signals, offers = name_of_this_process(), set[asyncio.Task[None]](), Heard()
 
     async def ask(body: bytes) -> bytes:
         return await request(connection, COMMANDS, body, timeout_s=30)
@@ -112,7 +113,9 @@ async def run_steps(
         concurrency=settings.concurrency,
         heartbeat_s=settings.lease_s / 3,
         publish_tokens=publish_tokens,
+        offered=offers.take,
     )
+    await offers.listen(connection, settings.queue_names)
     await hand_back_leases(connection, line)
     await attend(connection, name)
     async with asyncio.TaskGroup() as tasks:

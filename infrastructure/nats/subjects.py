@@ -81,6 +81,16 @@ def work_filter(queue: str, priority: int) -> str:
     return f"kasal.steps.{token(queue)}.{priority}.>"
 
 
+def offer_subject(work: Work) -> str:
+    """`kasal.offers.<queue>.<execution>.<step>.<turn>`: ahead of the work, to the runners of its queue."""
+    parts = (work.queue, work.execution_id, work.step, str(work.turn))
+    return "kasal.offers." + ".".join(token(part) for part in parts)
+
+
+def offer_filter(queue: str) -> str:
+    return f"kasal.offers.{token(queue)}.>"
+
+
 def timer_subject(which: str, kind: str, key: str) -> str:
     """`kasal.timers.set.<kind>.<key>` until it is due, `kasal.timers.due.<kind>.<key>` then; `*` is any."""
     names = (part if part == "*" else token(part) for part in (kind, key))

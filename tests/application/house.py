@@ -13,7 +13,8 @@ from application.channel import CommandChannel
 from application.children import OpenChild
 from application.commands import CommandHandler, Context
 from application.dispatcher import Dispatcher, OpenStep, OpenWork, Order
-from application.ports import Assignment, Clock, CrewEngine, Reporter
+from application.offering import Offers
+from application.ports import Assignment, Clock, CrewEngine, Reporter, Work
 from application.relay import relay
 from application.requests import create_workflow, run_definition
 from application.runs import Runner
@@ -72,6 +73,7 @@ class House:
         self.channel = CommandChannel(self.commands, self.log, self.roster)
         self.runners: list[Runner] = []
         self.executions: list[str] = []
+        self.offers: dict[tuple[str, str, int], bytes] = {}
 
     async def start(self, execution_id: str, definition: Definition, **inputs: object) -> None:
         await self.commands.handle(PlantEntry(kind="models", entry=Model(name="demo/small")), ME)
@@ -133,6 +135,12 @@ class House:
         for runner in self.runners:
             (runner.drain if order == "drain" else runner.stop)(execution_id)
 
+    async def send_offer(self, work: Work, offer: bytes) -> None:
+        self.offers[work.execution_id, work.step, work.turn] = offer
+
+    def offered(self, work: Work) -> bytes | None:
+        return self.offers.pop((work.execution_id, work.step, work.turn), None)
+
     def dispatcher(self, *, runners_are_gone: bool = False) -> Dispatcher:
         return Dispatcher(
             self.feed,
@@ -140,10 +148,12 @@ class House:
             self.commands,
             self.open_work,
             self.announce,
+            Offers(self.commands, self.roster, self.send_offer),
             runners_are_gone=runners_are_gone,
         )
 
     def runner(self, name: str, engine: CrewEngine, **options: object) -> Runner:
+        options = {"offered": self.offered, **options}
         runner = Runner(name, self.queue, self.channel.answer, engine, **options)  # type: ignore[arg-type]
         self.runners.append(runner)
         return runner
