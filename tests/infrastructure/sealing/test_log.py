@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
+from typing import Any, cast
+
 import msgspec
 import pytest
 
 from application.contents import Contents, parts_of
-from application.log_port import Append, Appended, NewEvent, SealableLog
+from application.log_port import Append, Appended, NewEvent, SealableLog, StoredKey
 from domain.errors import LogUnavailable, Rejected, TooLarge
 from domain.execution import ExecutionCancelled, ExecutionErased, TaskCompleted, TaskOutput
 from domain.message import Event, tag_of
@@ -48,6 +52,40 @@ async def test_what_was_recorded_comes_back_byte_for_byte(
     for reader in (log, sealed_log(event_log, KEYS)):
         assert [event.body for event in await reader.read_stream(STREAM)] == whole
         assert [event.body for event in await reader.read_all(0, 10)] == whole
+
+
+class SlowToAnswer:
+    """A log that has stored an append a moment before it says so."""
+
+    def __init__(self, log: SealableLog) -> None:
+        self._log = log
+        self.stored = asyncio.Event()
+        self.lookups = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._log, name)
+
+    async def append(self, append: Append) -> Appended:
+        appended = await self._log.append(append)
+        self.stored.set()
+        await asyncio.sleep(0)
+        return appended
+
+    async def keys(self, streams: Sequence[str]) -> Sequence[StoredKey]:
+        self.lookups += 1
+        return await self._log.keys(streams)
+
+
+async def test_who_reads_right_behind_an_append_needs_no_key(event_log: SealableLog) -> None:
+    slow = SlowToAnswer(event_log)
+    log = sealed_log(cast("SealableLog", slow), KEYS)
+
+    async def read() -> bytes:
+        await slow.stored.wait()
+        return (await log.read_all(0, 10))[0].body
+
+    _, body = await asyncio.gather(append(log, 0, SAID), read())
+    assert (body, slow.lookups) == (msgspec.json.encode(SAID), 0)
 
 
 async def test_what_is_remembered_hides_nothing_that_the_log_has(
