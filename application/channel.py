@@ -111,8 +111,10 @@ class CommandChannel:
                 return await self._record(report, request)
 
     async def _claim(self, claim: StartStep, request: Request) -> Reply:
-        if request.claims_later and (offer := await offered(self._commands, claim)):
-            return offer
+        if request.claims_later:
+            known = await self._commands.known_state(EXECUTION, claim.execution_id)
+            if offer := offered(known, claim):
+                return offer
         execution = state_after(await self._commands.handle(claim, context_of(request)))
         await self._days.begun(claim.execution_id, execution, context_of(request))
         return await self._with_past(granted(claim, execution), execution)

@@ -16,6 +16,7 @@ from application.assigning import assignment_of
 from application.channel_messages import Reply
 from application.commands import CommandHandler
 from application.ports import Work
+from domain.errors import KasalError
 from domain.execution import EXECUTION, Execution, StartStep, StepStatus, foreseen
 
 MAX_OFFER_BYTES = 64 * 1024
@@ -43,26 +44,31 @@ class Offers:
         self._send = send
 
     async def ahead_of(self, work: Work) -> None:
-        """Ahead of the work itself; nothing for work that is claimed before it begins."""
+        """Nothing where the step is claimed before it begins, or its execution would have to be read."""
         if not 0 < len(self._roster) <= MAX_LISTENERS:
             return
+        known = self._commands.remembered_state(EXECUTION, work.execution_id)
         claim = StartStep(
             execution_id=work.execution_id, step=work.step, turn=work.turn, delivery=1, runner=""
         )
-        if (offer := await offered(self._commands, claim)) is None:
+        if known is None or (offer := offered(known, claim)) is None:
             return
         if len(body := msgspec.json.encode(offer)) <= MAX_OFFER_BYTES:
             await self._send(work, body)
 
 
-async def offered(commands: CommandHandler, claim: StartStep) -> Reply | None:
+def offered(known: Execution, claim: StartStep) -> Reply | None:
     """What the claim would be granted now, if it may come with the first report."""
-    known = await commands.known_state(EXECUTION, claim.execution_id)
-    if execution := foreseen(known, claim):
-        reply = granted(claim, execution)
-        if reply.assignment and not reply.assignment.has_past:
-            return msgspec.structs.replace(reply, is_unclaimed=True)
-    return None
+    try:
+        execution = foreseen(known, claim)
+    except KasalError:
+        return None  # whoever claims hears why
+    if execution is None:
+        return None
+    reply = granted(claim, execution)
+    if reply.assignment is None or reply.assignment.has_past:
+        return None
+    return msgspec.structs.replace(reply, is_unclaimed=True)
 
 
 def granted(command: StartStep, execution: Execution) -> Reply:

@@ -110,6 +110,9 @@ class StreamStates:
             self.remember(stream, snapshot)
         return snapshot
 
+    def remembered(self, stream: str) -> Snapshot[Any] | None:
+        return self._known.get(stream)
+
     def remember(self, stream: str, snapshot: Snapshot[Any]) -> None:
         known = self._known.get(stream)
         if known is None or known.version < snapshot.version:

@@ -9,9 +9,11 @@ import msgspec
 import pytest
 
 from application.channel_messages import Request
+from application.commands import CommandHandler
 from application.dispatcher import OpenWork
 from application.offering import MAX_LISTENERS, MAX_OFFER_BYTES
 from domain.execution import CancelExecution, RecordProgress, StartStep, Status
+from infrastructure.clock import SystemClock
 from tests.application.house import ME, House, PlainEngine
 from tests.application.test_runs import ended
 from tests.domain.examples import blog
@@ -66,6 +68,19 @@ async def test_nothing_is_offered_to_nobody_and_not_to_a_crowd(roster: Iterable[
     await house.begin()
     await house.work()
     assert house.asked[0] is StartStep
+
+
+async def test_nothing_is_read_from_the_log_for_an_offer() -> None:
+    house = Listening()
+    async with house.running(house.dispatcher().run()):
+        await house.recovered.wait()
+        elsewhere = CommandHandler(house.log, SystemClock())
+        house.commands, here = elsewhere, house.commands  # another process takes the command
+        await house.start("x", blog(), topic="tea")
+        house.commands = here
+        await eventually(lambda: bool(house.queue.held))
+    assert not house.offers
+    await house.work()
 
 
 async def test_what_is_large_has_to_be_asked_for() -> None:
