@@ -18,6 +18,7 @@ import msgspec
 import structlog
 
 from application.dispatcher import Feed, patiently
+from application.ports import Clock
 from domain.definition import Json
 from domain.errors import KasalError
 from domain.message import Recorded
@@ -26,6 +27,9 @@ log = structlog.get_logger()
 
 STORE_WATCH_S = 2.0
 TAKE_S = 5.0
+
+MAX_EARLY_S = 2.0
+"""How far ahead of ours the clock of the timers' store may be for a ring to be waited with."""
 
 
 class Timer(msgspec.Struct, frozen=True, kw_only=True):
@@ -102,12 +106,14 @@ class Alarms:
         timers: Timers,
         kinds: Sequence[TimerKind],
         read_position: Callable[[], Awaitable[int]],
+        clock: Clock,
     ) -> None:
         """read_position: of the read tables that the kinds recover from."""
         self._feed = feed
         self._timers = timers
         self._kinds = {kind.name: kind for kind in kinds}
         self._read_position = read_position
+        self._clock = clock
 
     async def run(self) -> None:
         """Raises nothing but cancellation: what is away is waited for."""
@@ -140,6 +146,8 @@ class Alarms:
     async def _do(self, due: Due) -> None:
         """What can not be done now rings again."""
         kind = self._kinds.get(due.timer.kind)
+        if not await self._is_due(due.timer):
+            return
         try:
             if kind is None:
                 log.error("a timer of an unknown kind is dropped", kind=due.timer.kind)
@@ -148,6 +156,15 @@ class Alarms:
             await due.done()
         except (KasalError, OSError, TimeoutError) as error:
             log.warning("a timer rings again later", kind=due.timer.kind, error=str(error))
+
+    async def _is_due(self, timer: Timer) -> bool:
+        """By our clock: a kind that looks too early would set it for the same time, again and again."""
+        early_s = (timer.due - self._clock.now()).total_seconds()
+        if early_s > MAX_EARLY_S:
+            log.warning("a timer rang early: the clocks of NATS and of this host differ", seconds=early_s)
+            return False
+        await asyncio.sleep(max(0.0, early_s))
+        return True
 
     async def _watch(self, known: str) -> None:
         """A store that was made anew, or was away, may have forgotten timers: set them again."""

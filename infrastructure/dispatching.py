@@ -80,7 +80,7 @@ async def dispatch(
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(dispatcher.run())
         tasks.create_task(roll_call.run())
-        tasks.create_task(Alarms(new_feed(TIMERS_EVERY_S), timers, kinds, position).run())
+        tasks.create_task(Alarms(new_feed(TIMERS_EVERY_S), timers, kinds, position, clock).run())
 
 
 def announcing(connection: Connection) -> Announce:

@@ -129,7 +129,7 @@ async def test_alarms_set_the_timer_of_the_next_slot_and_run_what_rings() -> Non
     house = Planned()
     await house.plan()
     runner = house.runner("r", PlainEngine())
-    alarms = Alarms(house.feed, house.timers, (house.scheduler(),), house.nothing_read)
+    alarms = Alarms(house.feed, house.timers, (house.scheduler(),), house.nothing_read, house.clock)
     async with house.running(alarms.run(), house.dispatcher().run(), runner.run()):
         await eventually(lambda: house.next_ring() == SLOT)
         house.clock.advance(SLOT - NIGHT)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+import pytest
+import structlog
+
 from application.delays import DelayedStep, StepDelays
-from application.ports import Assignment, Reporter, Work
+from application.ports import Assignment, Clock, Reporter, Work
 from application.timeouts import LimitedExecution, Timeouts
 from application.timers import Alarms, Timer, TimerKind
 from domain.definition import Definition, Limits
@@ -19,9 +22,10 @@ from domain.execution import (
     StepFailed,
     StepStarted,
 )
+from domain.message import Recorded
 from domain.registry import event_of
 from domain.retries import Retry
-from infrastructure.clock import SystemClock
+from infrastructure.clock import FixedClock, SystemClock
 from infrastructure.nats.memory_timers import MemoryTimers
 from tests.application.house import ME, House, PlainEngine
 from tests.domain.examples import blog
@@ -44,9 +48,9 @@ class Watched(House):
     async def delayed(self) -> list[DelayedStep]:
         return self.put_off
 
-    def alarms(self) -> Alarms:
-        kinds: tuple[TimerKind, ...] = (self.timeouts, self.delays)
-        return Alarms(self.feed, self.timers, kinds, self.log.head)
+    def alarms(self, *kinds: TimerKind, clock: Clock | None = None) -> Alarms:
+        kinds = kinds or (self.timeouts, self.delays)
+        return Alarms(self.feed, self.timers, kinds, self.log.head, clock or SystemClock())
 
     async def status(self) -> Status | None:
         return (await self.state("x")).status
@@ -164,3 +168,41 @@ async def test_a_failed_execution_is_retried_by_hand_to_its_end() -> None:
 
 async def is_failed(house: Watched) -> bool:
     return await house.status() is Status.FAILED
+
+
+class Counting:
+    """A kind of timers that counts how often it is rung."""
+
+    name = "counting"
+    tags: tuple[str, ...] = ()
+
+    def __init__(self) -> None:
+        self.rung: list[Timer] = []
+
+    async def heard(self, recorded: Recorded) -> None:
+        raise AssertionError(recorded)
+
+    async def rings(self, timer: Timer) -> None:
+        self.rung.append(timer)
+
+    async def recover(self) -> None:
+        """It has none."""
+
+
+@pytest.mark.parametrize(("behind_s", "rings"), [(0.3, True), (3600, False)])
+async def test_a_store_whose_clock_is_ahead_does_not_make_a_kind_look_again_and_again(
+    behind_s: float, *, rings: bool
+) -> None:
+    house, kind = Watched(), Counting()
+    now = datetime.now(UTC)
+    await house.timers.set(Timer(kind="counting", key="x", due=now))
+    with structlog.testing.capture_logs() as lines:
+
+        def early() -> bool:
+            return any(line["event"].startswith("a timer rang early") for line in lines)
+
+        clock = FixedClock(now - timedelta(seconds=behind_s))
+        async with house.running(house.alarms(kind, clock=clock).run()):
+            await eventually(lambda: bool(kind.rung) or early())
+    assert (bool(kind.rung), early()) == (rings, not rings)
+    assert bool(house.timers.held) != rings  # it rings again

@@ -8,6 +8,7 @@ from application.timers import Alarms
 from application.waits import DueWait, Waits
 from domain.definition import Definition, Delay, Step
 from domain.execution import Status
+from infrastructure.clock import SystemClock
 from infrastructure.nats.memory_timers import MemoryTimers
 from tests.application.house import House, PlainEngine
 from tests.domain.flows import crew, flow, gate
@@ -31,7 +32,7 @@ class Waiting(House):
     async def status_of(self, definition: Definition, status: Status) -> None:
         """Runs it until it has that status."""
         waits = Waits(self.timers, self.commands, self.due_waits)
-        alarms = Alarms(self.feed, self.timers, (waits,), self.nothing_read)
+        alarms = Alarms(self.feed, self.timers, (waits,), self.nothing_read, SystemClock())
         loops = (alarms.run(), self.dispatcher().run(), self.runner("r", PlainEngine()).run())
         await self.start("x", definition)
 
