@@ -4,7 +4,8 @@ Called by `kasal dispatcher`. Its one rule: a timer may ring twice, late, or for
 it looks again at what is so before it does anything.
 
 To add a kind: a `TimerKind` beside `application/timeouts.py` that hears the events which set its timers, does
-what is due, and finds its timers again when their store was lost; and a line in `infrastructure/wiring.py`.
+what is due, and finds its timers again when their store was lost; and a line in
+`infrastructure/dispatching.py`.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
 """Offers over NATS: what a step's first claim would be granted reaches runners ahead of the work.
 
-Sent beside the dispatcher, kept by runners. Its one rule: an offer is stored nowhere but in
-the memory of who heard it, for a moment; what executions say lies in JetStream only encrypted.
+Sent beside the dispatcher, kept by runners. Its one rule: an offer is stored nowhere but in the memory of who
+heard it, for a moment; what executions say lies in JetStream only encrypted.
 """
 
 from __future__ import annotations
 
-import time
+import asyncio
 from collections.abc import Sequence
 
 from nats.aio.msg import Msg
@@ -26,7 +26,7 @@ class Heard:
     """The offers of the last moments; each is given once."""
 
     def __init__(self) -> None:
-        self._offers: dict[str, tuple[float, bytes]] = {}
+        self._offers: dict[str, bytes] = {}
 
     async def listen(self, connection: Connection, queues: Sequence[str]) -> None:
         """For as long as the connection lives."""
@@ -34,10 +34,10 @@ class Heard:
             await connection.subscribe(offer_filter(queue), cb=self._on_offer)
 
     def take(self, work: Work) -> bytes | None:
-        heard_at, offer = self._offers.pop(offer_subject(work), (0.0, None))
-        return offer if time.monotonic() - heard_at < GOOD_FOR_S else None
+        return self._offers.pop(offer_subject(work), None)
 
     async def _on_offer(self, message: Msg) -> None:
-        self._offers[message.subject] = (time.monotonic(), message.data)
+        self._offers[message.subject] = message.data
+        asyncio.get_running_loop().call_later(GOOD_FOR_S, self._offers.pop, message.subject, None)
         if len(self._offers) > MAX_HEARD:
             del self._offers[next(iter(self._offers))]

@@ -1,7 +1,8 @@
 """Signals: messages that are heard by whoever listens now and are stored nowhere.
 
-Called for `kasal.control.<execution>` (stop) and `kasal.tokens.<tenant>.<execution>` (a model's answer while
-it is made). Its one rule: nothing may depend on a signal; it may be lost, and nobody learns of it.
+Called for `kasal.control.<execution>` (stop), `kasal.offers.<queue>.>` (work to come) and
+`kasal.tokens.<tenant>.<execution>` (a model's answer while it is made). Its one rule: nothing may depend on a
+signal; it may be lost, and nobody learns of it.
 """
 
 from __future__ import annotations
