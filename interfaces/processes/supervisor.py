@@ -3,8 +3,8 @@
 Called by `kasal runner`, after everything that takes long was imported. Its one rule: it has one thread, no
 event loop and no connection, so whatever it forks begins whole; children make their own.
 
-A child tells over its line which leases it holds. When it dies, the one in its place is given them, to hand
-them back: nobody waits for a lease whose holder is known to be gone.
+A child notes which leases it holds in memory that it shares with its parent. When it dies, the one in its
+place goes on with that memory, to hand them back: nobody waits for a lease whose holder is known to be gone.
 """
 
 from __future__ import annotations
@@ -17,11 +17,13 @@ import socket
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
 from typing import NoReturn
 
 import structlog
+
+from interfaces.processes.held import Held
 
 log = structlog.get_logger()
 
@@ -39,39 +41,35 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
 class Line:
     """A child's end of the line to its parent. leases: of the child before it, to be handed back."""
 
-    def __init__(self, end: socket.socket, leases: Iterable[str]) -> None:
+    def __init__(self, end: socket.socket, held: Held) -> None:
+        held.open()
         self._end = end
-        self.leases = tuple(leases)
+        self._held = held
+        self.leases = held.leases()
+        self.hold = held.hold
+        self.let_go = held.let_go
 
     def fileno(self) -> int:
         """Readable as soon as the parent has ended."""
         return self._end.fileno()
 
-    def hold(self, lease: str) -> None:
-        self._end.sendall(f"+{lease}\n".encode())
-
-    def let_go(self, lease: str) -> None:
-        self._end.sendall(f"-{lease}\n".encode())
-
     def fork(self) -> socket.socket:
         """The near end of a pair whose other end a new process of the parent has; closed when it failed."""
         ours, theirs = socket.socketpair()
         with theirs:
-            socket.send_fds(self._end, [b"f\n"], [theirs.fileno()])
+            socket.send_fds(self._end, [b"f"], [theirs.fileno()])
         return ours
 
 
 class Child:
     """A child as its parent knows it. alone: processes that were forked at its wish."""
 
-    def __init__(self, pid: int, end: socket.socket, leases: Iterable[str]) -> None:
+    def __init__(self, pid: int, end: socket.socket, held: Held) -> None:
         self.pid = pid
         self.end = end
-        self.leases = set(leases)
+        self.held = held
         self.alone: set[int] = set()
         self.started = time.monotonic()
-        self.heard = b""
-        self.files: list[int] = []
 
 
 class Supervisor:
@@ -93,7 +91,7 @@ class Supervisor:
         self._alone = alone
         self._parent = parent
         self._children: dict[int, Child] = {}
-        self._due: list[tuple[float, set[str]]] = []
+        self._due: list[tuple[float, Held]] = []
         self._pause_s = RESTART_PAUSE_S[0]
         self._is_stopping = False
         self._exit_code = 0
@@ -105,7 +103,7 @@ class Supervisor:
         if self._parent:
             die_with(self._parent)
         self._hear_signals()
-        self._due = [(0.0, set()) for _ in range(self._count)]
+        self._due = [(0.0, Held()) for _ in range(self._count)]
         while not self._is_stopping:
             self._turn(WATCH_EVERY_S)
             if self._parent and os.getppid() != self._parent:
@@ -139,14 +137,14 @@ class Supervisor:
                 self._hear(key.data)
         self._reap()
 
-    def _start(self, leases: set[str]) -> None:
+    def _start(self, held: Held) -> None:
         ours, theirs = socket.socketpair()
         if (pid := self._fork()) == 0:
             ours.close()
-            become(self._work, Line(theirs, leases))
+            become(self._work, Line(theirs, held))
         theirs.close()
         ours.setblocking(False)
-        self._children[pid] = child = Child(pid, ours, leases)
+        self._children[pid] = child = Child(pid, ours, held)
         self._selector.register(ours, selectors.EVENT_READ, child)
 
     def _fork(self) -> int:
@@ -167,7 +165,7 @@ class Supervisor:
         return pid
 
     def _hear(self, child: Child) -> None:
-        """Everything that a child has said by now."""
+        """Fork what the child has asked for by now: one process for each end of a line that it sent."""
         while True:
             try:
                 said, files, _, _ = socket.recv_fds(child.end, 65536, 16)
@@ -175,22 +173,12 @@ class Supervisor:
                 return
             except OSError:
                 said, files = b"", []
-            child.files.extend(files)
-            *lines, child.heard = (child.heard + said).split(b"\n")
-            for line in lines:
-                self._heed(child, line.decode())
+            for file in files:
+                self._fork_alone(child, file)
             if not said:
                 with suppress(KeyError, ValueError):
                     self._selector.unregister(child.end)
                 return
-
-    def _heed(self, child: Child, line: str) -> None:
-        if line.startswith("+"):
-            child.leases.add(line[1:])
-        elif line.startswith("-"):
-            child.leases.discard(line[1:])
-        elif child.files:
-            self._fork_alone(child, child.files.pop(0))
 
     def _fork_alone(self, owner: Child, file: int) -> None:
         with socket.socket(fileno=file) as end:
@@ -225,8 +213,9 @@ class Supervisor:
         lived_s = time.monotonic() - child.started
         shortest, longest = RESTART_PAUSE_S
         self._pause_s = shortest if lived_s > 1 else min(2 * self._pause_s, longest)
-        log.error("a runner ended and another one is started", exit_code=code, leases=len(child.leases))
-        self._due.append((time.monotonic() + self._pause_s, child.leases))
+        leases = len(child.held.leases())
+        log.error("a runner ended and another one is started", exit_code=code, leases=leases)
+        self._due.append((time.monotonic() + self._pause_s, child.held))
 
     def _end(self) -> int:
         for pid in self._children:
