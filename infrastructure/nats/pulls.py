@@ -105,8 +105,11 @@ class Pulls:
                 await _rings(taker.bell, min(left_s, ANSWER_S))
 
     async def _look(self, taker: Taker) -> None:
-        """One lane after the other, what is there already: so nothing is delivered that is not wanted."""
-        for lane in taker.lanes:
+        """One lane after the other, what is there already: so nothing is delivered that is not wanted.
+
+        The last of them is only waited at (`_ask`): with a pull at each other lane, nothing can be preferred.
+        """
+        for lane in [lane for lane in taker.lanes if not self._open(lane)][:-1]:
             if self._open(lane):
                 continue
             pull = await self._pull(lane, {"batch": 1, "no_wait": True}, 0)

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from nats.aio.msg import Msg
 
 from application.ports import Delivery, WorkQueue
 from domain.errors import Unavailable
@@ -151,3 +152,25 @@ async def test_many_takes_on_one_queue_leave_no_pulls_behind(
         await (await taken(queue, "quiet", "busy")).done()
     info = await nats_connection.jetstream().consumer_info(WORK, "quiet-5")
     assert (info.num_waiting or 0) <= 1
+
+
+async def test_a_piece_of_work_costs_one_request(
+    queue: JetStreamWorkQueue, nats_connection: Connection
+) -> None:
+    """However many lanes there are, once a pull waits at each."""
+    requests: list[str] = []
+
+    async def asked(message: Msg) -> None:
+        requests.append(message.subject)
+
+    await queue.enqueue(a_step("first"))
+    await (await taken(queue)).done()
+    assert await nothing(queue, within_s=0.1)
+    await nats_connection.subscribe("$JS.API.CONSUMER.MSG.NEXT.>", cb=asked)
+    for number in range(20):
+        taking = asyncio.create_task(taken(queue))
+        await asyncio.sleep(0.01)
+        await queue.enqueue(a_step(f"e{number}"))
+        await (await taking).done()
+    await nats_connection.flush()
+    assert 15 <= len(requests) <= 20
