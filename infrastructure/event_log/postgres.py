@@ -1,8 +1,7 @@
 """The log on PostgreSQL. Made by `opening.open_event_log`; the tables by `schema.migrate`.
 
-One connection writes (`postgres_writer.py`), one listens for growth, at most four read. Its one rule:
-positions become visible in their order, so that whoever reads on from the last one that it saw misses
-nothing.
+One connection writes and hears of growth (`postgres_writer.py`), at most four read. Its one rule: positions
+become visible in their order, so that whoever reads on from the last one that it saw misses nothing.
 """
 
 from __future__ import annotations
@@ -11,21 +10,20 @@ import asyncio
 from collections.abc import Sequence
 from typing import cast
 
-import psycopg
+import structlog
 
 from application.contents import Holding, StoredPart
 from application.log_port import StoredKey
 from application.ports import Append, Appended, CommandRecord
 from domain.errors import LogUnavailable
 from domain.message import Recorded
-from infrastructure.event_log.appender import Appender
+from infrastructure.event_log.appender import Appender, FlushFailed
 from infrastructure.event_log.deciding import MAX_VERSION, is_storable
 from infrastructure.event_log.head_watch import HeadWatch
 from infrastructure.event_log.postgres_arrays import Texts
 from infrastructure.event_log.postgres_batch import part_columns
-from infrastructure.event_log.postgres_connections import CONNECT_TIMEOUT_S, Readers
+from infrastructure.event_log.postgres_connections import Readers
 from infrastructure.event_log.postgres_statement import NEW_PARTS
-from infrastructure.event_log.postgres_wire import Wire
 from infrastructure.event_log.postgres_writer import RECORDS_OF, PostgresWriter
 from infrastructure.event_log.rows import (
     BY_OWNER,
@@ -57,6 +55,9 @@ REWRAP = (
 READ_PART = PART_BODY + "digest = %s AND owner = %s AND number = %s"
 
 
+log = structlog.get_logger()
+
+
 class PostgresEventLog:
     """`application.ports.EventLog` on one database."""
 
@@ -65,7 +66,8 @@ class PostgresEventLog:
         self._readers = Readers(url)
         self._watch = HeadWatch(self.head, POLL_EVERY_S)
         self._tail = Tail()
-        self._appender = Appender(PostgresWriter(url), self._watch, self._tail, queue_limit)
+        self._writer = PostgresWriter(url, lambda head: self._appender.heard(head))
+        self._appender = Appender(self._writer, self._watch, self._tail, queue_limit)
         self._listener = asyncio.create_task(self._listen(), name="event log listener")
 
     async def append(self, append: Append) -> Appended:
@@ -119,9 +121,9 @@ class PostgresEventLog:
         await self._watch.wait_beyond(position, timeout_s)
 
     async def close(self) -> None:
-        await self._appender.close()
         self._listener.cancel()
         await asyncio.wait([self._listener])
+        await self._appender.close()
         await self._watch.close()
         await self._readers.close()
 
@@ -130,15 +132,15 @@ class PostgresEventLog:
 
     async def _listen(self) -> None:
         """Hear of growth in other processes, for as long as the log is open."""
+        is_away = False
         while True:
             try:
-                wire = await Wire.connect(self._url, lambda payload: self._appender.heard(int(payload)))
-                try:
-                    await wire.execute("LISTEN kasal_events", (), CONNECT_TIMEOUT_S)
-                    self._watch.saw(await self.head())
-                    await wire.gone
-                finally:
-                    wire.drop()
-            except (psycopg.Error, LogUnavailable):
-                pass
+                gone = await self._writer.listening()
+                self._watch.saw(await self.head())
+                is_away = False
+                await asyncio.wait([gone])
+            except (FlushFailed, LogUnavailable) as error:
+                if not is_away:
+                    log.warning("the event log does not tell of growth, and is asked", error=str(error))
+                is_away = True
             await asyncio.sleep(POLL_EVERY_S)

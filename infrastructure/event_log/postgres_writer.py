@@ -1,12 +1,14 @@
 """The appender's hand on PostgreSQL: a batch goes out as arrays, one function call, one round trip, one
 commit.
 
-Called by the appender's task only. The rule of the log is in `migrations/versions/v0001_append.sql`.
+Called by the appender's task, and by the log to hear of growth. The rule of the log is in
+`migrations/versions/v0001_append.sql`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import cast
 
@@ -24,6 +26,8 @@ from infrastructure.event_log.postgres_wire import Wire
 from infrastructure.event_log.rows import RECORDS, command_id, command_record
 
 FLUSH_TIMEOUT_S = 5
+
+LISTEN = "LISTEN kasal_events"
 
 LANDED = """
     SELECT a.place, e.notification_id, e.metadata
@@ -43,11 +47,23 @@ POISONOUS = ("22", "23", "54", "P0")
 
 
 class PostgresWriter:
-    """`appender.Writer` on one connection, made when it is first needed and again after a loss."""
+    """`appender.Writer` on one connection, made when it is first needed and again after a loss.
 
-    def __init__(self, url: str) -> None:
+    The connection also hears of growth: PostgreSQL tells a connection of its own commits in the answer to
+    them, so that they wake neither a second backend nor this process once more.
+
+    on_growth  is given the head of the log after every commit of any process
+    """
+
+    def __init__(self, url: str, on_growth: Callable[[int], None]) -> None:
         self._url = url
+        self._on_growth = on_growth
         self._wire: Wire | None = None
+        self._connecting = asyncio.Lock()
+
+    async def listening(self) -> asyncio.Future[None]:
+        """Once there is a connection that hears of growth; done when it has gone. Raises `FlushFailed`."""
+        return (await self._connected()).gone
 
     async def flush(self, batch: Sequence[Append]) -> Sequence[Outcome]:
         columns = Columns(batch)
@@ -110,14 +126,26 @@ class PostgresWriter:
             return await wire.execute(query, parameters, FLUSH_TIMEOUT_S)
 
     async def _connected(self) -> Wire:
-        if self._wire is not None and self._wire.gone.done():
-            self._drop(self._wire)
-        if self._wire is None:
+        if self._wire is not None and not self._wire.gone.done():
+            return self._wire
+        async with self._connecting:
+            if self._wire is not None and self._wire.gone.done():
+                self._drop(self._wire)
+            if self._wire is None:
+                self._wire = await self._connect()
+            return self._wire
+
+    async def _connect(self) -> Wire:
+        try:
+            wire = await Wire.connect(self._url, lambda head: self._on_growth(int(head)))
             try:
-                self._wire = await Wire.connect(self._url)
-            except psycopg.Error as error:
-                raise FlushFailed(error, may_stand=False) from error
-        return self._wire
+                await wire.execute(LISTEN, (), FLUSH_TIMEOUT_S)
+            except BaseException:
+                wire.drop()
+                raise
+        except psycopg.Error as error:
+            raise FlushFailed(error, may_stand=False) from error
+        return wire
 
     @contextmanager
     def _judging(self, wire: Wire) -> Iterator[None]:

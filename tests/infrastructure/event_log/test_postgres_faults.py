@@ -11,7 +11,7 @@ import pytest
 
 from application.ports import Appended, EventLog, Replayed
 from domain.errors import Conflict, LogUnavailable
-from infrastructure.event_log import appender, postgres_writer
+from infrastructure.event_log import appender, postgres, postgres_writer
 from infrastructure.event_log.opening import open_event_log
 from infrastructure.event_log.schema import migrate
 from tests.contracts.event_log_commands import a_command
@@ -223,12 +223,19 @@ async def test_readers_and_listener_come_back_after_their_backends_were_killed(
     await other.close()
 
 
-async def test_another_process_that_appends_wakes_who_waits(log: EventLog, url: str) -> None:
-    other = await open_event_log(url)
-    waiting = asyncio.ensure_future(log.wait_beyond(0, timeout_s=90))
-    await other.append(a_command("order-1"))
-    async with asyncio.timeout(30):
-        await waiting
+async def test_another_process_that_appends_wakes_who_waits(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether it has appended itself or not, and without a poll; its own commits are told to it as well."""
+    monkeypatch.setattr(postgres, "POLL_EVERY_S", 600)
+    one, other = await open_event_log(url), await open_event_log(url)
+    for position, (writing, hearing) in enumerate(((other, one), (one, other), (other, one))):
+        waiting = asyncio.ensure_future(hearing.wait_beyond(position, timeout_s=90))
+        await asyncio.sleep(0.1)
+        await writing.append(a_command(f"order-{position}"))
+        async with asyncio.timeout(30):
+            await waiting
+    await one.close()
     await other.close()
 
 
