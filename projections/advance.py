@@ -1,4 +1,4 @@
-"""One step forward: fold a batch, write the rows and the position, all in one transaction.
+"""One step forward: fold a batch, write the rows and the position, all in one statement or transaction.
 
 Called by `projector.py`, in the writer's thread. Its one rule: the position moves by compare-and-set, so that
 of two workers with the same batch exactly one has an effect.
@@ -14,7 +14,7 @@ import msgspec
 from domain.errors import UnknownEvent
 from domain.registry import EVENT_TYPES
 from projections.bookkeeping import Record
-from projections.database.shape import Session
+from projections.database.shape import Move, Session
 from projections.erasure import ERASED, fold_anew
 from projections.projection import FOLD_ERRORS, Fact, Projection
 from projections.rows import WorkingRows
@@ -57,15 +57,16 @@ def advance(session: Session, builds: Sequence[Build], facts: Sequence[Fact]) ->
 
     Raises `Fenced`, `FoldFailed`, and what the database raises; the caller then lets every build forget.
     """
-    parked = [letter for build in builds for letter in fold(session, build, facts)]
-    with session.together():
-        moved = move(session, builds, facts[-1].position)
-        for build in builds:
-            build.rows.write(session)
-        for letter in parked:
-            write_dead_letter(session, letter)
-    if moved.rowcount != len(builds):
+    letters = [letter for build in builds for letter in fold(session, build, facts)]
+    for build in builds:
+        build.rows.sweep(session)
+        if letters:
+            build.rows.hold(session)
+    changes = [change for build in builds for change in build.rows.changes()]
+    if not session.change(changes, move(builds, facts[-1].position)):
         raise Fenced
+    for letter in letters:
+        write_dead_letter(session, letter)
 
 
 def fold(session: Session, build: Build, facts: Sequence[Fact]) -> list[dict[str, Any]]:
@@ -106,17 +107,9 @@ def fold_erasure(session: Session, build: Build, fact: Fact) -> list[dict[str, A
     return [dead_letter(build, fact, str(error))]
 
 
-def move(session: Session, builds: Sequence[Build], position: int) -> Any:
-    """Compare and set. All builds are at the same position, under the fence that they were loaded with."""
-    fences = ", ".join(f"(:id{i}, :fence{i})" for i in range(len(builds)))
-    parameters: dict[str, int] = {"position": position, "at": builds[0].position}
-    for i, build in enumerate(builds):
-        parameters |= {f"id{i}": build.record.id, f"fence{i}": build.record.fence}
-    return session.execute(
-        "UPDATE kasal_projections SET position = :position "  # noqa: S608 - our own names
-        f"WHERE position = :at AND (id, fence) IN (VALUES {fences})",
-        parameters,
-    )
+def move(builds: Sequence[Build], position: int) -> Move:
+    """All builds are at the same position, under the fence that they were loaded with."""
+    return Move([(build.record.id, build.record.fence) for build in builds], builds[0].position, position)
 
 
 def kind_of(error: Exception) -> str:

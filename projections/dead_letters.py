@@ -74,4 +74,5 @@ def fold_letter(session: Session, projection: Projection, build_id: int, letter:
     if gone.rowcount == 1 and record is not None:
         build = Build(projection, record, frozenset())
         fold(session, build, [fact_of(letter.recorded)])
-        build.rows.write(session)
+        build.rows.sweep(session)
+        session.change(build.rows.changes())

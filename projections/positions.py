@@ -137,11 +137,13 @@ class Positions:
 
     async def _poll_while_awaited(self) -> None:
         while self._waiters:
-            with suppress(Unavailable):
-                await self._read()
-            self._wake()
             is_told = time.monotonic() - self._moved_at < 2 * POLL_OWN_EVERY_S
-            await asyncio.sleep(POLL_OWN_EVERY_S if is_told else POLL_EVERY_S)
+            await asyncio.sleep(POLL_OWN_EVERY_S if is_told else 0)
+            if self._waiters:
+                with suppress(Unavailable):
+                    await self._read()
+                self._wake()
+            await asyncio.sleep(0 if is_told else POLL_EVERY_S)
 
     def _wake(self) -> None:
         for waiter in self._waiters:

@@ -166,7 +166,8 @@ class Projector:
 
 def park(session: Session, build: Build, fact: Fact, error: str) -> None:
     """The event and, from now on, its stream lie aside; the build goes on behind it."""
-    if move(session, [build], fact.position).rowcount != 1:
+    session.lock(build.record.id)
+    if not session.change((), move([build], fact.position)):
         raise Fenced
     write_dead_letter(session, dead_letter(build, fact, error))
 

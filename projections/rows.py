@@ -12,7 +12,7 @@ from typing import Any, TypeVar, cast
 
 import msgspec
 
-from projections.database.shape import RowRefused, Session
+from projections.database.shape import Change, RowRefused, Session
 from projections.projection import FOLD_ERRORS, Fact, Projection
 from projections.tables import Key, ReadTable, Shape, Values
 
@@ -96,14 +96,24 @@ class WorkingRows:
             rows.changed.pop(key, None)
         rows.swept[beginning] = None
 
-    def write(self, session: Session) -> None:
-        """Every changed row, a statement or two for each table."""
+    def hold(self, session: Session) -> None:
+        """The build's row is ours from here on, as whoever touches its tables one by one needs it."""
+        if not self._has_lock:
+            session.lock(self._build_id)
+            self._has_lock = True
+
+    def sweep(self, session: Session) -> None:
+        """What goes by the beginning of its key; before `changes` are written."""
         for table in self._projection.tables:
             rows = self._tables[table.name]
             for beginning in rows.swept:
+                self.hold(session)
                 session.sweep(rows.shape, beginning)
-            if rows.changed:
-                _write(session, table, rows)
+
+    def changes(self) -> list[Change]:
+        """Every changed row."""
+        tables = ((table, self._tables[table.name]) for table in self._projection.tables)
+        return [change_of(table, rows) for table, rows in tables if rows.changed]
 
     def settle(self) -> None:
         """After the commit: nothing is left to write."""
@@ -133,22 +143,17 @@ class WorkingRows:
     def _read(self, table: ReadTable[Any], rows: _TableRows, keys: Sequence[Key]) -> None:
         if self._session is None:
             raise RuntimeError("rows are read inside a transaction only")
-        if not self._has_lock:
-            self._session.lock(self._build_id)
-            self._has_lock = True
+        self.hold(self._session)
         rows.known.update(dict.fromkeys(keys))
         for document in self._session.documents(rows.shape, keys):
             row = table.row_of(document)
             rows.known[table.key_of(row)] = row
 
 
-def _write(session: Session, table: ReadTable[Any], rows: _TableRows) -> None:
+def change_of(table: ReadTable[Any], rows: _TableRows) -> Change:
     kept = [row for key in rows.changed if (row := rows.known[key]) is not None]
     gone = [key for key in rows.changed if rows.known[key] is None]
-    if kept:
-        session.upsert(rows.shape, rendered(table, kept))
-    if gone:
-        session.delete(rows.shape, gone)
+    return Change(rows.shape, rendered(table, kept), gone)
 
 
 def rendered(table: ReadTable[R], rows: Sequence[R]) -> list[Values]:

@@ -7,8 +7,8 @@ one whose tables are still to be built, `NotCaughtUp`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AbstractContextManager
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
+from contextlib import AbstractAsyncContextManager
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, TypeVar
 
 from projections.tables import Key, Shape, Values
 
@@ -30,8 +30,24 @@ class Damaged(Exception):
     """A table or column is missing that the engine made: only a rebuild helps."""
 
 
+class Change(NamedTuple):
+    """What is to be in one table: rows that are put there, and keys of rows that are not there any more."""
+
+    shape: Shape
+    kept: Sequence[Values]
+    gone: Sequence[Key]
+
+
+class Move(NamedTuple):
+    """Builds, each as (id, fence), that go from one position to another."""
+
+    builds: Sequence[tuple[int, int]]
+    at: int
+    to: int
+
+
 class Counted(Protocol):
-    """How many rows a statement touched; inside `together`, known after it."""
+    """How many rows a statement touched."""
 
     @property
     def rowcount(self) -> int: ...
@@ -53,16 +69,16 @@ class Session(Protocol):
         """The `doc` of every row that exists under one of the keys, in any order."""
         ...
 
-    def upsert(self, shape: Shape, rows: Sequence[Values]) -> None: ...
+    def change(self, changes: Sequence[Change], move: Move | None = None) -> bool:
+        """Write the rows and move the builds by compare-and-set, one change for each table.
 
-    def delete(self, shape: Shape, keys: Sequence[Key]) -> None: ...
+        All or nothing: False when one of the builds is not there, under this fence, at this position. In a
+        session that has done nothing before it is all there is, and committed; more needs `lock` first.
+        """
+        ...
 
     def sweep(self, shape: Shape, beginning: Key) -> None:
         """Delete every row whose key begins so."""
-        ...
-
-    def together(self) -> AbstractContextManager[object]:
-        """Statements inside travel in one round trip."""
         ...
 
     def lock(self, build_id: int, *, within_s: int = 10) -> None:

@@ -11,16 +11,27 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext
+from contextlib import asynccontextmanager, contextmanager
 from functools import lru_cache, partial
+from itertools import chain
 from pathlib import Path
 from typing import TypeVar
 
 from domain.errors import NotCaughtUp, Unavailable
-from projections.database.shape import NOTHING, Counted, Damaged, Parameters, Row, RowRefused, Snapshot
+from projections.database.shape import (
+    NOTHING,
+    Change,
+    Counted,
+    Damaged,
+    Move,
+    Parameters,
+    Row,
+    RowRefused,
+    Snapshot,
+)
 from projections.database.shape import Session as SessionShape
 from projections.positions import Positions
-from projections.tables import Key, Shape, Values
+from projections.tables import Key, Shape
 
 READERS = 4
 BUSY_TIMEOUT_S = 5.0
@@ -49,19 +60,20 @@ class Session:
         found = (self._connection.execute(select, key).fetchone() for key in keys)
         return [row[0] for row in found if row is not None]
 
-    def upsert(self, shape: Shape, rows: Sequence[Values]) -> None:
-        self._connection.executemany(upsert_statement(shape), rows)
-
-    def delete(self, shape: Shape, keys: Sequence[Key]) -> None:
-        delete = f"DELETE FROM {shape.name} WHERE {_equals(shape.key)}"  # noqa: S608 - our own names
-        self._connection.executemany(delete, keys)
+    def change(self, changes: Sequence[Change], move: Move | None = None) -> bool:
+        if move is not None and not self._moves(move):
+            return False
+        for shape, kept, gone in changes:
+            if kept:
+                self._connection.executemany(upsert_statement(shape), kept)
+            if gone:
+                delete = f"DELETE FROM {shape.name} WHERE {_equals(shape.key)}"  # noqa: S608 - our own names
+                self._connection.executemany(delete, gone)
+        return True
 
     def sweep(self, shape: Shape, beginning: Key) -> None:
         columns = shape.key[: len(beginning)]
         self._connection.execute(f"DELETE FROM {shape.name} WHERE {_equals(columns)}", beginning)  # noqa: S608
-
-    def together(self) -> AbstractContextManager[object]:
-        return nullcontext()
 
     def lock(self, build_id: int, *, within_s: int = 10) -> None:
         """A write transaction is alone already."""
@@ -71,6 +83,15 @@ class Session:
 
     def analyse(self, shape: Shape) -> None:
         self._connection.execute(f"ANALYZE {shape.name}")
+
+    def _moves(self, move: Move) -> bool:
+        fences = ", ".join(["(?, ?)"] * len(move.builds))
+        moved = self._connection.execute(
+            "UPDATE kasal_projections SET position = ?"  # noqa: S608 - places only
+            f" WHERE position = ? AND (id, fence) IN (VALUES {fences})",
+            (move.to, move.at, *chain.from_iterable(move.builds)),
+        )
+        return moved.rowcount == len(move.builds)
 
 
 @lru_cache(maxsize=256)

@@ -6,7 +6,9 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from functools import partial
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -97,11 +99,25 @@ async def test_a_crash_between_fold_and_commit_leaves_nothing_behind(read_db: Re
     facts = facts_of(history.events[20:])
 
     def crash(session: Session) -> None:
+        session.lock(builds[0].record.id)
         advance(session, builds, facts)
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         await read_db.write(crash)
+    assert await stored(read_db, TWO) == expected(TWO, history.events[:20])
+    await caught_up(read_db, TWO, history)
+    assert await stored(read_db, TWO) == expected(TWO, history.events)
+
+
+async def test_a_batch_that_is_fenced_off_leaves_nothing_behind(read_db: ReadDatabase) -> None:
+    """Not even in the builds that nobody else has moved: it is one statement on PostgreSQL."""
+    history = history_of(1)
+    builds = await caught_up(read_db, TWO, history, to=20)
+    last = builds[-1]
+    last.record = msgspec.structs.replace(last.record, fence=last.record.fence + 1)
+    with pytest.raises(Fenced):
+        await read_db.write(partial(advance, builds=builds, facts=facts_of(history.events[20:])))
     assert await stored(read_db, TWO) == expected(TWO, history.events[:20])
     await caught_up(read_db, TWO, history)
     assert await stored(read_db, TWO) == expected(TWO, history.events)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import threading
 
-from projections.database import ReadDatabase, Session
+from projections.database import ReadDatabase
+from projections.database.shape import Change
 from projections.projection import facts_of
 from projections.projector import Projector
 from tests.projections.databases import TWO, builds_of, caught_up, read_db, read_url
@@ -20,17 +21,17 @@ async def test_a_projector_that_is_stopped_in_the_middle_of_a_write_leaves_no_ha
 ) -> None:
     history = history_of(1)
     builds = await builds_of(read_db, TWO)
-    half_written, go_on, loop = asyncio.Event(), threading.Event(), asyncio.get_running_loop()
-    write = builds[0].rows.write
+    in_the_middle, go_on, loop = asyncio.Event(), threading.Event(), asyncio.get_running_loop()
+    changes = builds[0].rows.changes
 
-    def write_and_wait(session: Session) -> None:
-        write(session)
-        loop.call_soon_threadsafe(half_written.set)
+    def wait_and_write() -> list[Change]:
+        loop.call_soon_threadsafe(in_the_middle.set)
         go_on.wait(10)
+        return changes()
 
-    builds[0].rows.write = write_and_wait  # type: ignore[method-assign]
+    builds[0].rows.changes = wait_and_write  # type: ignore[method-assign]
     applying = asyncio.create_task(Projector(read_db, history).apply(builds, facts_of(history.events)))
-    await half_written.wait()
+    await in_the_middle.wait()
     applying.cancel()
     for _ in range(10):
         await asyncio.sleep(0)
