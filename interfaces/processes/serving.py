@@ -22,11 +22,29 @@ from infrastructure.settings import Settings
 from infrastructure.wiring import Installation, to_cloudevent
 from interfaces.http.app import create_app, end_streams, spare_the_collector
 from interfaces.http.parts import Parts
+from interfaces.processes.whole_writes import Protocol
 
 GRACE_S = 10
 BACKLOG = 2048
 MAX_MESSAGE_BYTES = 16 * 1024
 """Of what the client of a WebSocket may say: a token."""
+
+
+def configuration(app: ASGIApplication, *, grace_s: int = GRACE_S) -> uvicorn.Config:
+    """grace_s: how long requests in hand may take at the end."""
+    return uvicorn.Config(
+        app,
+        http=Protocol,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=grace_s,
+        timeout_keep_alive=30,
+        ws="websockets-sansio",
+        ws_max_size=MAX_MESSAGE_BYTES,
+        ws_per_message_deflate=False,
+    )
 
 
 class Server(uvicorn.Server):
@@ -83,19 +101,7 @@ async def serve(installation: Installation, listener: socket.socket, *, follow_l
     """Until cancelled; then drain. follow_log: as `parts_of` has it."""
     app = create_app(await parts_of(installation, follow_log=follow_log))
     spare_the_collector()
-    config = uvicorn.Config(
-        cast("ASGIApplication", app),
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        timeout_graceful_shutdown=GRACE_S,
-        timeout_keep_alive=30,
-        ws="websockets-sansio",
-        ws_max_size=MAX_MESSAGE_BYTES,
-        ws_per_message_deflate=False,
-    )
-    server = Server(config)
+    server = Server(configuration(cast("ASGIApplication", app)))
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     try:
         await asyncio.shield(serving)

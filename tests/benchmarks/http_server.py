@@ -36,6 +36,7 @@ from interfaces.http.app import create_app, spare_the_collector
 from interfaces.http.examples import BLOG
 from interfaces.http.parts import Parts
 from interfaces.processes.process import switch_often
+from interfaces.processes.serving import configuration
 from projections.database import open_read_database
 
 WORKFLOW = "blog-production"
@@ -92,8 +93,7 @@ async def main(kind: str, url: str) -> None:
     listener = socket.create_server(("127.0.0.1", 0))
     sys.stdout.write(f"{listener.getsockname()[1]}\n")
     sys.stdout.flush()
-    config = uvicorn.Config(cast("ASGIApplication", app), log_level="error", access_log=False)
-    await uvicorn.Server(config).serve(sockets=[listener])
+    await uvicorn.Server(configuration(cast("ASGIApplication", app))).serve(sockets=[listener])
 
 
 if __name__ == "__main__":

@@ -7,14 +7,14 @@ projector, uvicorn; the feed is the one that the test gives.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
-import uvicorn
 
 from application.audit.keeping import Keeper
 from application.audit.ports import AuditStore
@@ -39,6 +39,7 @@ from infrastructure.webhooks.targets import target_of
 from interfaces.http.app import create_app, end_streams
 from interfaces.http.examples import BLOG
 from interfaces.http.parts import Parts
+from interfaces.processes.serving import Server, configuration
 from projections import ALL
 from projections.database import ReadDatabase, open_read_database
 from projections.engine import project
@@ -138,14 +139,6 @@ class Stack:
         await asyncio.wait([task])
 
 
-class Server(uvicorn.Server):
-    """uvicorn within the test's own loop: signals stay the test runner's."""
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-
 @asynccontextmanager
 async def running(
     folder: Path, feed: EventFeed, *, database: str = "", **settings: Any
@@ -202,15 +195,15 @@ async def reach(log: EventLog) -> None:
 @asynccontextmanager
 async def serving(app: Any) -> AsyncIterator[str]:
     """The application on a free port of loopback."""
-    config = uvicorn.Config(app, port=0, log_level="error", access_log=False, timeout_graceful_shutdown=5)
-    server = Server(config)
-    task = asyncio.create_task(server.serve())
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = Server(configuration(app, grace_s=5))
+    task = asyncio.create_task(server.serve(sockets=[listener]))
     async with asyncio.timeout(60):
         while not server.started:
             assert not task.done(), "the server did not start"
             await asyncio.sleep(0.01)
     try:
-        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
     finally:
         server.should_exit = True
         await asyncio.wait([task], timeout=15)

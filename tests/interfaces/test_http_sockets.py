@@ -18,6 +18,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.typing import Subprotocol
 
 from infrastructure.nats.memory import MemoryFeed
+from interfaces.processes.serving import MAX_MESSAGE_BYTES
 from tests.interfaces.stack import Stack, running
 from tests.waiting import eventually
 
@@ -173,13 +174,16 @@ async def test_a_wrong_token_opens_nothing(guarded: Stack) -> None:
     with pytest.raises(InvalidStatus) as refused:
         await connect(path, additional_headers={"Authorization": "Bearer wrong"})
     assert refused.value.response.status_code == 401
-    nested, not_utf8 = '{"more": ' + "[" * 50_000, b'{"token": "\xff"}'
+    nested, not_utf8 = '{"more": ' + "[" * 15_000, b'{"token": "\xff"}'
     for first in ('{"token": "wrong"}', "{}", "no JSON", '{"token": "x", "more": 1}', nested, not_utf8):
         async with connect(path) as socket:
             await socket.send(first)
             events, code, reason = await rest(socket)
             assert (events, code) == ([], 1008)
             assert reason.startswith("unauthenticated")
+    async with connect(path) as socket:
+        await socket.send("x" * (MAX_MESSAGE_BYTES + 1))
+        assert (await rest(socket))[:2] == ([], 1009)
 
 
 async def test_a_client_that_says_nothing_is_not_waited_for(
