@@ -17,7 +17,13 @@ from nats.aio.client import Client
 from infrastructure.nats import bound
 from infrastructure.nats.connection import connect
 from infrastructure.nats.feed import JetStreamFeed
-from infrastructure.nats.server import NatsServer, NatsServerFailed, keep_running, start_nats_server
+from infrastructure.nats.server import (
+    NatsServer,
+    NatsServerFailed,
+    environment,
+    keep_running,
+    start_nats_server,
+)
 from tests.nats_servers import crash
 from tests.waiting import eventually
 
@@ -163,3 +169,11 @@ def descendants(pid: int, name: str) -> list[int]:
 async def test_stop_lets_it_end_by_itself(own_nats_server: NatsServer) -> None:
     await own_nats_server.stop()
     assert await own_nats_server.wait() != -signal.SIGKILL
+
+
+def test_what_the_environment_says_of_the_servers_processors_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("GOMAXPROCS", raising=False)
+    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    assert environment()["GOMAXPROCS"] == "4"
+    monkeypatch.setenv("GOMAXPROCS", "7")
+    assert environment()["GOMAXPROCS"] == "7"
