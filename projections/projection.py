@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any, Protocol, TypeAlias, TypeVar
 
 import msgspec
@@ -79,6 +80,7 @@ class Fact(msgspec.Struct, gc=False):
         return self.recorded.metadata.tenant
 
 
+@lru_cache(maxsize=1024)
 def timestamp(at: datetime) -> str:
     """ISO 8601 in UTC, always to the microsecond, so that texts sort as times do."""
     in_utc = at if at.tzinfo is UTC else at.astimezone(UTC)

@@ -31,9 +31,10 @@ from projections.database.shape import (
 )
 from projections.database.shape import Session as SessionShape
 from projections.positions import Positions
-from projections.tables import Key, Shape
+from projections.tables import Key, Shape, Values
 
 READERS = 4
+ROWS_AT_ONCE = (32, 8, 1)
 BUSY_TIMEOUT_S = 5.0
 FORGET_TRIES = 10
 FORGET_PAUSE_S = 0.05
@@ -64,8 +65,7 @@ class Session:
         if move is not None and not self._moves(move):
             return False
         for shape, kept, gone in changes:
-            if kept:
-                self._connection.executemany(upsert_statement(shape), kept)
+            self._put(shape, kept)
             if gone:
                 delete = f"DELETE FROM {shape.name} WHERE {_equals(shape.key)}"  # noqa: S608 - our own names
                 self._connection.executemany(delete, gone)
@@ -84,6 +84,15 @@ class Session:
     def analyse(self, shape: Shape) -> None:
         self._connection.execute(f"ANALYZE {shape.name}")
 
+    def _put(self, shape: Shape, rows: Sequence[Values]) -> None:
+        """Many rows a statement: for each, the thread waits for the interpreter's lock anew."""
+        done = 0
+        for size in ROWS_AT_ONCE:
+            while len(rows) - done >= size:
+                values = chain.from_iterable(rows[done : done + size])
+                self._connection.execute(upsert_statement(shape, size), tuple(values))
+                done += size
+
     def _moves(self, move: Move) -> bool:
         fences = ", ".join(["(?, ?)"] * len(move.builds))
         moved = self._connection.execute(
@@ -95,11 +104,12 @@ class Session:
 
 
 @lru_cache(maxsize=256)
-def upsert_statement(shape: Shape) -> str:
-    places = ", ".join("?" * len(shape.columns))
+def upsert_statement(shape: Shape, rows: int) -> str:
+    row = f"({', '.join('?' * len(shape.columns))})"
+    places = ", ".join([row] * rows)
     changed = ", ".join(f"{name} = excluded.{name}" for name in shape.columns if name not in shape.key)
     columns, key = ", ".join(shape.columns), ", ".join(shape.key)
-    insert = f"INSERT INTO {shape.name} ({columns}) VALUES ({places})"  # noqa: S608 - our own names
+    insert = f"INSERT INTO {shape.name} ({columns}) VALUES {places}"  # noqa: S608 - our own names
     return f"{insert} ON CONFLICT ({key}) DO UPDATE SET {changed}"
 
 
