@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from application.audit.ports import AuditStore
 from application.audit.proofs import Audit
@@ -28,7 +28,6 @@ from domain.errors import Invalid, LogUnavailable, Unavailable
 from infrastructure import auditing
 from infrastructure.clock import SystemClock
 from infrastructure.dispatching import dispatch
-from infrastructure.event_log.cleaning import Cleaning
 from infrastructure.event_log.opening import open_audit_store, open_event_log
 from infrastructure.event_log.schema import migrate, schema_state
 from infrastructure.nats.accounts import READER_URL
@@ -54,6 +53,9 @@ from projections import ALL
 from projections.database import ReadDatabase, open_read_database
 from projections.engine import project
 from seeds.planting import ORDER, Planted, Seeds, blog_production
+
+if TYPE_CHECKING:
+    from infrastructure.event_log.cleaning import Cleaning
 
 CHANNEL_CONCURRENCY = 256
 
@@ -151,6 +153,8 @@ class Installation:
         await asyncio.to_thread(migrate, self.settings.event_log_url)
 
     async def cleaning(self) -> Cleaning:
+        from infrastructure.event_log.cleaning import Cleaning  # both drivers, for a command only
+
         await self.stored_log()
         return Cleaning(self.settings.event_log_url, self.log)
 

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 import click
 
 from domain import errors
-from interfaces.loading import for_good
+from interfaces.loading import for_good, load_structlog
 
 COMMANDS: Mapping[str, tuple[str, str]] = {
     "up": ("interfaces.processes.up:up", "Run everything on this machine until Ctrl-C."),
@@ -70,6 +70,7 @@ class LazyGroup(click.Group):
             return None
         module, _, attribute = COMMANDS[cmd_name][0].partition(":")
         with for_good():
+            load_structlog()
             command: click.Command = getattr(importlib.import_module(module), attribute)
         return command
 

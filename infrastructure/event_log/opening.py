@@ -1,14 +1,15 @@
-"""Opens the log that a URL names. Called by the composition root and by tests."""
+"""Opens the log that a URL names. Called by the composition root and by tests.
+
+Its one rule: a driver is loaded where its database is used; psycopg takes a tenth of a start on SQLite.
+"""
 
 from __future__ import annotations
 
 from application.audit.ports import AuditStore
 from application.log_port import SealableLog
 from domain.errors import Invalid, LogUnavailable
-from infrastructure.event_log.audit_postgres import PostgresAuditStore
 from infrastructure.event_log.audit_sqlite import SqliteAuditStore
 from infrastructure.event_log.memory import MemoryEventLog
-from infrastructure.event_log.postgres import PostgresEventLog
 from infrastructure.event_log.sqlite import SqliteEventLog
 from infrastructure.event_log.urls import is_memory, is_postgres, is_sqlite, sqlite_path
 
@@ -27,6 +28,8 @@ async def open_event_log(url: str, *, queue_limit: int = QUEUE_LIMIT) -> Sealabl
     if is_sqlite(url):
         return await _readable(SqliteEventLog(sqlite_path(url), queue_limit))
     if is_postgres(url):
+        from infrastructure.event_log.postgres import PostgresEventLog
+
         return await _readable(PostgresEventLog(url, queue_limit))
     raise Invalid("an event log is at sqlite:///path, postgresql://… or memory:")
 
@@ -36,6 +39,8 @@ def open_audit_store(url: str) -> AuditStore:
     if is_sqlite(url):
         return SqliteAuditStore(sqlite_path(url))
     if is_postgres(url):
+        from infrastructure.event_log.audit_postgres import PostgresAuditStore
+
         return PostgresAuditStore(url)
     raise Invalid("a log that is audited is at sqlite:///path or postgresql://…")
 

@@ -15,11 +15,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
-import psycopg
 import sqlalchemy as sa
 
 from domain.errors import LogUnavailable
-from infrastructure.event_log.urls import is_memory, is_sqlite, sqlite_path
+from infrastructure.event_log.urls import driver_errors, is_memory, is_sqlite, sqlite_path
 
 SchemaState = Literal["current", "behind", "empty"]
 
@@ -77,13 +76,15 @@ def _transaction(url: str) -> Iterator[sa.Connection]:
             yield connection
     except sa.exc.DBAPIError as error:
         raise LogUnavailable(f"the event log's database refused: {error.orig}") from error
-    except (psycopg.Error, sqlite3.Error) as error:
+    except driver_errors(url) as error:
         raise LogUnavailable(f"the event log's database can not be reached: {error}") from error
     finally:
         engine.dispose()
 
 
 def _postgres_engine(url: str) -> sa.Engine:
+    import psycopg
+
     return sa.create_engine(
         "postgresql+psycopg://",
         creator=lambda: psycopg.connect(url, options=f"-c lock_timeout={LOCK_TIMEOUT_S}s"),

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
 
 from domain.errors import Invalid
@@ -29,3 +30,12 @@ def sqlite_path(url: str) -> Path:
     if not name or name.startswith(":"):
         raise Invalid(f"{url!r} names no file; write sqlite:///path/to/log.db")
     return Path(name)
+
+
+def driver_errors(url: str) -> type[Exception]:
+    """What the driver of a log's database raises."""
+    if is_postgres(url):
+        import psycopg
+
+        return psycopg.Error
+    return sqlite3.Error

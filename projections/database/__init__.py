@@ -7,7 +7,6 @@ Statements are plain SQL that both understand, with `:name` for parameters.
 from __future__ import annotations
 
 from domain.errors import Invalid
-from projections.database.postgres import PostgresReadDatabase
 from projections.database.shape import Damaged, ReadDatabase, RowRefused, Session, Snapshot
 from projections.database.sqlite import SqliteReadDatabase
 
@@ -20,6 +19,8 @@ async def open_read_database(url: str) -> ReadDatabase:
     Raises `Invalid` for any other URL.
     """
     if url.startswith(("postgresql://", "postgres://")):
+        from projections.database.postgres import PostgresReadDatabase  # psycopg loads where it is used
+
         return PostgresReadDatabase(url)
     path = url.removeprefix(SQLITE)
     if not url.startswith(SQLITE) or not path or path.startswith(":"):
