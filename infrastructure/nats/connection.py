@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import structlog
 from nats import errors
 from nats.aio.client import NO_RESPONDERS_STATUS, Client
 from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
 from nats.js.api import Header
 
 log = structlog.get_logger()
@@ -41,6 +42,7 @@ class Connection(Client):
         super().__init__()
         self._numbers = itertools.count()
         self._answers_sid = 0
+        self._takers: dict[int, Callable[[Msg], None]] = {}
         self._is_write_due = False
 
     @property
@@ -124,21 +126,34 @@ class Connection(Client):
         self.stats["out_bytes"] += len(body)
         return b"HPUB %b %d %d\r\n%b%b\r\n" % (subject.encode(), len(head), len(head) + len(body), head, body)
 
+    def hand_over(self, subscription: Subscription, take: Callable[[Msg], None]) -> None:
+        """From now on its messages go to `take` as they are read, past its queue and its task."""
+        self._takers[subscription._id] = take
+
+    def _remove_sub(self, sid: int, max_msgs: int = 0) -> None:
+        self._takers.pop(sid, None)
+        super()._remove_sub(sid, max_msgs)
+
     async def _init_request_sub(self) -> None:
         await super()._init_request_sub()
         self._answers_sid = self._sid
 
     async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
         """An answer goes to who waits for it, past the queue and the task of a subscription."""
-        if sid != self._answers_sid or self._resp_sub_prefix is None:
+        take = self._answer if sid == self._answers_sid else self._takers.get(sid)
+        if take is None:
             await super()._process_msg(sid, subject, reply, data, headers)
             return
         self.stats["in_msgs"] += 1
         self.stats["in_bytes"] += len(data)
-        answer = self._resp_map.get(subject[len(self._resp_sub_prefix) :].decode())
+        known = await self._process_headers(headers) if headers else None
+        take(self._build_message(sid, subject, reply, data, known))
+
+    def _answer(self, message: Msg) -> None:
+        assert self._resp_sub_prefix is not None  # noqa: S101 - for the type checker
+        answer = self._resp_map.get(message.subject[len(self._resp_sub_prefix) :])
         if answer and not answer.done():
-            known = await self._process_headers(headers)
-            answer.set_result(self._build_message(sid, subject, reply, data, known))
+            answer.set_result(message)
 
     async def _flush_pending(self, force_flush: bool = False) -> None:
         """All that is published in one round of the event loop goes out in one write at its end, without a

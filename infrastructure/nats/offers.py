@@ -31,12 +31,16 @@ class Heard:
     async def listen(self, connection: Connection, queues: Sequence[str]) -> None:
         """For as long as the connection lives."""
         for queue in queues:
-            await connection.subscribe(offer_filter(queue), cb=self._on_offer)
+            subscription = await connection.subscribe(offer_filter(queue), cb=self._on_offer)
+            connection.hand_over(subscription, self._keep)
 
     def take(self, work: Work) -> bytes | None:
         return self._offers.pop(offer_subject(work), None)
 
     async def _on_offer(self, message: Msg) -> None:
+        self._keep(message)
+
+    def _keep(self, message: Msg) -> None:
         self._offers[message.subject] = message.data
         asyncio.get_running_loop().call_later(GOOD_FOR_S, self._offers.pop, message.subject, None)
         if len(self._offers) > MAX_HEARD:

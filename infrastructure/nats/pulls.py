@@ -14,6 +14,7 @@ import asyncio
 import itertools
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 
 import msgspec
 import structlog
@@ -71,6 +72,7 @@ class Pulls:
         self._turns = itertools.count()
         self._pulls: dict[str, Pull] = {}
         self._takers: list[Taker] = []
+        self._returning: set[asyncio.Task[None]] = set()
 
     async def take(self, queues: Sequence[str], timeout_s: float) -> Msg | None:
         """One message, or None after `timeout_s`; NATS may be away and come back meanwhile."""
@@ -80,8 +82,8 @@ class Pulls:
             await self._serve(taker, time.monotonic() + timeout_s)
         except BaseException:
             self._takers.remove(taker)
-            if taker.message is not None:
-                await self._offer(taker.message)
+            if taker.message is not None and not self._is_wanted(taker.message):
+                await taker.message.nak()
             raise
         self._takers.remove(taker)
         return taker.message
@@ -156,12 +158,18 @@ class Pulls:
         if self._subscription is None:
             self._inbox = self._connection.new_inbox()
             self._subscription = await self._connection.subscribe(f"{self._inbox}.*", cb=self._on_message)
+            self._connection.hand_over(self._subscription, self._heard)
 
     async def _on_message(self, message: Msg) -> None:
+        self._heard(message)
+
+    def _heard(self, message: Msg) -> None:
         if status := status_of(message):
             self._on_status(message.subject.rpartition(".")[2], status, message)
-        else:
-            await self._offer(message)
+        elif not self._is_wanted(message):
+            returning = asyncio.create_task(_return(message))
+            self._returning.add(returning)
+            returning.add_done_callback(self._returning.discard)
 
     def _on_status(self, key: str, status: str, message: Msg) -> None:
         """The pull has ended without a message."""
@@ -175,8 +183,8 @@ class Pulls:
             if pull.lane in taker.lanes:
                 taker.bell.set()
 
-    async def _offer(self, message: Msg) -> None:
-        """To the first taker that wants it; back to the server when there is none."""
+    def _is_wanted(self, message: Msg) -> bool:
+        """By a taker, the first that waits for it, which has it then."""
         consumer = message.metadata.consumer
         for key, pull in list(self._pulls.items()):
             if pull.lane.consumer == consumer:  # the server answers the oldest first
@@ -187,7 +195,13 @@ class Pulls:
             if taker.message is None and consumer in taker.consumers:
                 taker.message = message
                 taker.bell.set()
-                return
+                return True
+        return False
+
+
+async def _return(message: Msg) -> None:
+    """Sent, not confirmed: lost, it costs the lease."""
+    with suppress(errors.Error, OSError):
         await message.nak()
 
 

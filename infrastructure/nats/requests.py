@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from contextlib import suppress
 
 import structlog
@@ -25,8 +26,8 @@ ATTEMPT_S = 5.0
 """An answer that takes longer is asked for again: the question or the answer may be lost."""
 
 PAUSE_S = (0.02, 0.5)
-MAX_WAITING = 4096
-"""Requests that may wait in one server; those beyond are dropped and come again."""
+MAX_WAITING, MAX_WAITING_BYTES = 4096, 64 * 1024 * 1024
+"""What may wait in one server; what is beyond is dropped and comes again."""
 
 FAILED = "Kasal-Failed"
 """Header of a reply that is no answer; its value says why."""
@@ -55,9 +56,8 @@ async def serve(
 ) -> Service:
     """Answer requests beside every other server of the group, up to `concurrency` at once."""
     service = Service(handler, concurrency)
-    service.subscription = await connection.subscribe(
-        subject, queue=group, cb=service.on_request, pending_msgs_limit=MAX_WAITING
-    )
+    service.subscription = await connection.subscribe(subject, queue=group, cb=service.on_request)
+    connection.hand_over(service.subscription, service.take)
     with suppress(errors.Error):  # while the server is away the subscription follows on its return
         await connection.flush(1)
     return service
@@ -70,15 +70,24 @@ class Service:
 
     def __init__(self, handler: Handler, concurrency: int) -> None:
         self._handler = handler
-        self._slots = asyncio.Semaphore(concurrency)
+        self._concurrency = concurrency
         self._running: set[asyncio.Task[None]] = set()
+        self._waiting: deque[Msg] = deque()
+        self._waiting_bytes = 0
 
     async def on_request(self, message: Msg) -> None:
-        """Takes the next request as soon as there is a slot for it."""
-        await self._slots.acquire()
-        task = asyncio.create_task(self._answer(message))
-        self._running.add(task)
-        task.add_done_callback(self._finished)
+        self.take(message)
+
+    def take(self, message: Msg) -> None:
+        """Begin to answer, or have it wait until another one is answered."""
+        size = len(message.data)
+        if len(self._running) < self._concurrency:
+            self._begin(message)
+        elif len(self._waiting) < MAX_WAITING and self._waiting_bytes + size <= MAX_WAITING_BYTES:
+            self._waiting.append(message)
+            self._waiting_bytes += size
+        else:
+            log.warning("too many requests wait, one is dropped", subject=message.subject)
 
     async def drain(self, timeout_s: float = 10) -> None:
         """Take nothing new, answer what was taken. After `timeout_s` the rest is given up: it comes again."""
@@ -87,14 +96,24 @@ class Service:
                 await self.subscription.drain()  # type: ignore[no-untyped-call]
         except (errors.Error, TimeoutError) as error:
             log.warning("requests were not drained", error=str(error))
-        if self._running:
-            _, late = await asyncio.wait(self._running, timeout=timeout_s)
-            for task in late:
-                task.cancel()
+        deadline = time.monotonic() + timeout_s
+        while self._running and (left_s := deadline - time.monotonic()) > 0:
+            await asyncio.wait(self._running, timeout=left_s)
+        self._waiting.clear()
+        for task in self._running:
+            task.cancel()
+
+    def _begin(self, message: Msg) -> None:
+        task = asyncio.create_task(self._answer(message))
+        self._running.add(task)
+        task.add_done_callback(self._finished)
 
     def _finished(self, task: asyncio.Task[None]) -> None:
         self._running.discard(task)
-        self._slots.release()
+        if self._waiting:
+            message = self._waiting.popleft()
+            self._waiting_bytes -= len(message.data)
+            self._begin(message)
 
     async def _answer(self, message: Msg) -> None:
         try:

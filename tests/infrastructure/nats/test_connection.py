@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import time
+from contextlib import suppress
 
 import pytest
 from nats import errors
@@ -160,3 +161,34 @@ async def test_what_a_server_does_not_take_is_bounded(
     finally:
         os.kill(own_nats_server.pid, signal.SIGCONT)
     await eventually(lambda: answers(nats_connection))
+
+
+async def test_what_is_handed_over_comes_as_it_is_read_and_in_order(
+    nats_connection: Connection, own_nats_server: NatsServer
+) -> None:
+    heard: list[bytes] = []
+
+    async def late(message: Msg) -> None:
+        raise AssertionError("past the queue")
+
+    subscription = await nats_connection.subscribe("told.>", cb=late)
+    nats_connection.hand_over(subscription, lambda message: heard.append(message.data))
+    for number in range(100):
+        await nats_connection.publish(f"told.{number}", b"%d" % number)
+    await nats_connection.flush()
+    assert heard == [b"%d" % number for number in range(100)]
+    await crash(own_nats_server)
+    await own_nats_server.start_again()
+    await eventually(lambda: told_again(nats_connection, heard))
+    await subscription.unsubscribe()
+    heard.clear()
+    await nats_connection.publish("told.late", b"")
+    await nats_connection.flush()
+    assert not heard
+
+
+async def told_again(connection: Connection, heard: list[bytes]) -> bool:
+    with suppress(errors.Error):
+        await connection.publish("told.again", b"again")
+        await connection.flush(1)
+    return heard[-1] == b"again"

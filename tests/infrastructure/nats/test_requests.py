@@ -137,3 +137,24 @@ async def test_draining_ends_even_when_a_handler_does_not(nats_connection: Conne
         await service.drain(timeout_s=0.2)
     with pytest.raises(Unavailable):
         await asking
+
+
+async def test_requests_beyond_what_may_wait_are_dropped_and_come_again(
+    nats_connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("infrastructure.nats.requests.MAX_WAITING", 2)
+    monkeypatch.setattr("infrastructure.nats.requests.ATTEMPT_S", 0.3)
+    go_on, begun = asyncio.Event(), Counter[bytes]()
+
+    async def wait(body: bytes) -> bytes:
+        begun[body] += 1
+        await go_on.wait()
+        return body
+
+    await serve(nats_connection, SUBJECT, wait, group="api", concurrency=1)
+    asking = [asyncio.create_task(request(nats_connection, SUBJECT, b"%d" % n, 30)) for n in range(6)]
+    await nats_connection.flush()
+    assert begun == {b"0": 1}
+    go_on.set()
+    assert await asyncio.gather(*asking) == [b"%d" % n for n in range(6)]
+    assert begun[b"5"] == 1
