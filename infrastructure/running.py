@@ -1,7 +1,8 @@
 """What a runner is made of: the engine that a warm parent loads, and the loop of each of its children.
 
-Called by `wiring`, for `kasal runner`. Its one rule: what a parent loads has no thread, no event loop and no
-connection, so that it survives a fork; what a child makes is its own.
+The composition root of `kasal runner`, as `wiring` is that of the others: it has no database, and loads
+nothing of one. Its one rule: what a parent loads has no thread, no event loop and no connection, so that it
+survives a fork; what a child makes is its own.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from application.ports import CrewEngine
 from application.runs import Runner
 from infrastructure.isolation import IsolatingEngine, work_alone
 from infrastructure.nats.attendance import attend
-from infrastructure.nats.connection import Connection
+from infrastructure.nats.connection import Connection, connect
 from infrastructure.nats.offers import Heard
 from infrastructure.nats.requests import request
 from infrastructure.nats.signals import signal
@@ -84,6 +85,16 @@ def name_of_this_process() -> str:
     return f"{socket.gethostname()}-{secrets.token_hex(4)}-{os.getpid()}"
 
 
+async def take_steps(settings: Settings, engine: CrewEngine, line: Line) -> None:
+    """All that a child does, over a connection of its own, until it is cancelled."""
+    connection = await connect(settings.nats_url, f"kasal-{os.getpid()}")
+    try:
+        queue = JetStreamWorkQueue(connection, lease_s=settings.lease_s, leases=line)
+        await run_steps(connection, queue, settings, engine, line)
+    finally:
+        await connection.close()
+
+
 async def run_steps(
     connection: Connection,
     queue: JetStreamWorkQueue,
@@ -91,7 +102,7 @@ async def run_steps(
     engine: CrewEngine,
     line: Line,
 ) -> None:
-    """The loop of one child, until it is cancelled. Ends the process when the parent has ended."""
+    """The loop of a child. Ends the process when the parent has ended."""
     asyncio.get_running_loop().add_reader(line.fileno(), os._exit, 1)
     name, signals, offers = name_of_this_process(), set[asyncio.Task[None]](), Heard()
 

@@ -1,4 +1,6 @@
-"""The composition root: what each process is made of. The only module that knows every adapter.
+"""The composition root: what each process is made of, but the runner (`running`).
+
+The only module that knows every adapter.
 
 Called by the entry points in `interfaces/processes` and `interfaces/operations`. Its one rule: a part is
 opened when it is first asked for, and everything that was opened is closed in reverse order.
@@ -21,7 +23,6 @@ from application.channel import CommandChannel
 from application.commands import CommandHandler
 from application.log_feed import LogFeed
 from application.log_port import SealableLog
-from application.ports import CrewEngine
 from application.relay import relay
 from application.webhooks.signing import Secrets
 from domain.errors import Invalid, LogUnavailable, Unavailable
@@ -39,7 +40,6 @@ from infrastructure.nats.requests import serve
 from infrastructure.nats.server import NatsServer, keep_running, start_nats_server
 from infrastructure.nats.subjects import COMMANDS, tokens_subject
 from infrastructure.nats.work import JetStreamWorkQueue
-from infrastructure.running import Engine, Line, load_engine, run_alone, run_steps
 from infrastructure.sealing.feed import OpenedFeed
 from infrastructure.sealing.log import SealedEventLog, opened_with
 from infrastructure.sealing.opening import installation_keys, made_key, sealed_log
@@ -226,12 +226,6 @@ class Installation:
         finally:
             await service.drain()
 
-    async def run_steps(self, engine: CrewEngine, line: Line) -> None:
-        """The loop of a runner's child, with the engine that its parent has loaded."""
-        connection = await self.nats()
-        queue = JetStreamWorkQueue(connection, lease_s=self.settings.lease_s, leases=line)
-        await run_steps(connection, queue, self.settings, engine, line)
-
     async def deliver_webhooks(self, *, is_alone: bool = False) -> None:
         """is_alone: there is no other process (`kasal up` owns its folder)."""
         log = await self.log()
@@ -285,14 +279,10 @@ class Installation:
 __all__ = [
     "READER_URL",
     "CloudEvent",
-    "Engine",
     "Installation",
-    "Line",
     "auditing",
     "blog_production",
     "from_cloudevent",
-    "load_engine",
     "opened_with",
-    "run_alone",
     "to_cloudevent",
 ]

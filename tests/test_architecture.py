@@ -29,7 +29,11 @@ OUTSIDE = {
 }
 """Third-party packages of the floors that are not free in their choice; a folder may have more."""
 
-OF_INFRASTRUCTURE_FOR_INTERFACES = {"infrastructure.wiring", "infrastructure.settings"}
+OF_INFRASTRUCTURE_FOR_INTERFACES = {
+    "infrastructure.wiring",
+    "infrastructure.running",
+    "infrastructure.settings",
+}
 IMPURE = {"uuid", "random", "logging", "structlog", "time", "os", "asyncio", "secrets"}
 RUNNER_ONLY = {"crewai", "litellm"}
 MAX_FILE, MAX_FUNCTION = 300, 50

@@ -12,28 +12,37 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 import uvloop
 
 from infrastructure.settings import Settings, load_settings
-from infrastructure.wiring import Installation
+
+if TYPE_CHECKING:
+    from infrastructure.wiring import Installation
 
 log = structlog.get_logger()
 
 DRAIN_S = 25
 HEARTBEAT_S = 2
 
-Main = Callable[[Installation], Awaitable[None]]
+Main = Callable[["Installation"], Awaitable[None]]
 
 
 def run(name: str, main: Main, **given: Any) -> None:
     """Run one process until it is told to stop. Exits with 1 when it ends by itself. `given`: options."""
+    from infrastructure.wiring import Installation  # not in runners, which have no database
+
     settings = load_settings(**given)
     configure_logging(settings.log_level, name)
     switch_often()
-    uvloop.run(until_stopped(name, main, settings))
+
+    async def installed() -> None:
+        async with Installation(settings) as installation:
+            await main(installation)
+
+    uvloop.run(until_stopped(name, installed, settings))
 
 
 def switch_often() -> None:
@@ -42,18 +51,17 @@ def switch_often() -> None:
     sys.setswitchinterval(0.0005)
 
 
-async def until_stopped(name: str, main: Main, settings: Settings) -> None:
+async def until_stopped(name: str, main: Callable[[], Awaitable[None]], settings: Settings) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    async with Installation(settings) as installation:
-        work = asyncio.ensure_future(main(installation))
-        heart = asyncio.create_task(beat(sign_of_life(settings, name)))
-        stopped = asyncio.create_task(stop.wait())
-        await asyncio.wait({work, stopped}, return_when=asyncio.FIRST_COMPLETED)
-        heart.cancel()
-        stopped.cancel()
-        await drain(work)
+    work = asyncio.ensure_future(main())
+    heart = asyncio.create_task(beat(sign_of_life(settings, name)))
+    stopped = asyncio.create_task(stop.wait())
+    await asyncio.wait({work, stopped}, return_when=asyncio.FIRST_COMPLETED)
+    heart.cancel()
+    stopped.cancel()
+    await drain(work)
     if not work.cancelled() and (error := work.exception()):
         raise innermost(error)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import socket
 import sys
+from functools import partial
 from pathlib import Path
 
 import click
@@ -16,8 +17,8 @@ import uvloop
 
 from application.ports import CrewEngine
 from domain.errors import Invalid
+from infrastructure.running import Engine, Line, load_engine, run_alone, take_steps
 from infrastructure.settings import Settings, load_settings
-from infrastructure.wiring import Engine, Installation, Line, load_engine, run_alone
 from interfaces.loading import collect_seldom, for_good
 from interfaces.processes.homes import own_home
 from interfaces.processes.process import configure_logging, until_stopped
@@ -57,10 +58,7 @@ def settled(settings: Settings) -> Settings:
 
 def supervisor(settings: Settings, engine: CrewEngine, parent: int) -> Supervisor:
     def work(line: Line) -> None:
-        async def main(installation: Installation) -> None:
-            await installation.run_steps(engine, line)
-
-        uvloop.run(until_stopped("runner", main, settings))
+        uvloop.run(until_stopped("runner", partial(take_steps, settings, engine, line), settings))
 
     def alone(end: socket.socket) -> None:
         run_alone(end, engine)

@@ -19,3 +19,13 @@ structlog.get_logger().info("works")
 def test_up_on_sqlite_loads_neither_rich_nor_psycopg() -> None:
     done = subprocess.run([sys.executable, "-c", CHECK], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_runner_loads_nothing_of_a_database() -> None:
+    check = """
+import sys
+import interfaces.processes.runner
+assert not {"sqlalchemy", "psycopg", "projections", "litestar", "infrastructure.wiring"} & set(sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
