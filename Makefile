@@ -4,6 +4,8 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 # CrewAI and litellm are loaded in processes of their own, in tests as in use.
 RUNNER_TESTS := tests/infrastructure/crew tests/infrastructure/llm
+# Two at a time: most of what a test of processes takes is waiting for one to start.
+TESTS_AT_ONCE ?= 2
 LOCKS  := requirements-dev.lock pyproject.toml
 
 .PHONY: help demo test lint types check bench lock clean
@@ -25,7 +27,7 @@ demo: $(BIN)/.installed  ## run a workflow end to end on embedded defaults (MODE
 	@$(BIN)/kasal demo $(if $(MODEL),--model $(MODEL))
 
 test: $(BIN)/.installed lint types  ## lint, types and every test, on real SQLite, PostgreSQL and NATS
-	@$(BIN)/python -m pytest tests $(RUNNER_TESTS:%=--ignore=%)
+	@$(BIN)/python -m pytest -n $(TESTS_AT_ONCE) --dist loadfile tests $(RUNNER_TESTS:%=--ignore=%)
 	@$(BIN)/python -m pytest $(RUNNER_TESTS)
 
 lint: $(BIN)/.installed  ## ruff: rules and format
