@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from itertools import chain
 from typing import cast
 
 import structlog
@@ -19,8 +20,9 @@ from domain.errors import LogUnavailable
 from domain.message import Recorded
 from infrastructure.event_log.appender import Appender, FlushFailed
 from infrastructure.event_log.deciding import MAX_VERSION, is_storable
+from infrastructure.event_log.gathering import Gathering
 from infrastructure.event_log.head_watch import HeadWatch
-from infrastructure.event_log.postgres_arrays import Texts
+from infrastructure.event_log.postgres_arrays import Ints, Texts
 from infrastructure.event_log.postgres_batch import part_columns
 from infrastructure.event_log.postgres_connections import Readers
 from infrastructure.event_log.postgres_statement import NEW_PARTS
@@ -42,6 +44,13 @@ POLL_EVERY_S = 1.0
 """Behind NOTIFY, which a lost connection loses."""
 
 READ_STREAM = EVENTS + " WHERE originator_id = %s AND originator_version > %s ORDER BY originator_version"
+READ_STREAMS = (
+    "SELECT found.* FROM unnest(%b::text[], %b::bigint[]) AS asked (stream, version) CROSS JOIN LATERAL ("  # noqa: S608 - our own
+    + EVENTS
+    + " WHERE originator_id = asked.stream AND originator_version > asked.version ORDER BY originator_version"
+    ") AS found"
+)
+STREAMS_AT_ONCE = 64
 READ_ALL = EVENTS + " WHERE notification_id > %s ORDER BY notification_id LIMIT %s"
 READ_HEAD = "SELECT position FROM kasal_head"
 NEW_PART = NEW_PARTS + " RETURNING number"
@@ -68,6 +77,8 @@ class PostgresEventLog:
         self._tail = Tail()
         self._writer = PostgresWriter(url, lambda head: self._appender.heard(head))
         self._appender = Appender(self._writer, self._watch, self._tail, queue_limit)
+        self._streams = Gathering(self._read_streams, STREAMS_AT_ONCE)
+        self._keys = Gathering(self._read_keys, STREAMS_AT_ONCE)
         self._listener = asyncio.create_task(self._listen(), name="event log listener")
 
     async def append(self, append: Append) -> Appended:
@@ -76,7 +87,7 @@ class PostgresEventLog:
     async def read_stream(self, stream: str, after_version: int = 0) -> Sequence[Recorded]:
         if not is_storable(stream):
             return ()
-        return await self._read(READ_STREAM, stream, min(after_version, MAX_VERSION))
+        return await self._streams.answer((stream, min(after_version, MAX_VERSION)))
 
     async def read_all(self, after_position: int, limit: int) -> Sequence[Recorded]:
         if known := self._tail.after(after_position, limit):
@@ -105,8 +116,7 @@ class PostgresEventLog:
         return cast("bytes", rows[0][0]) if rows else None
 
     async def keys(self, streams: Sequence[str]) -> Sequence[StoredKey]:
-        wanted = Texts([stream.encode() for stream in streams])
-        return [stored_key(row) for row in await self._readers.fetch(READ_KEYS, (wanted,))]
+        return await self._keys.answer(streams)
 
     async def keys_after(self, stream: str, limit: int) -> Sequence[StoredKey]:
         return [stored_key(row) for row in await self._readers.fetch(KEYS_AFTER, (stream, limit))]
@@ -129,6 +139,25 @@ class PostgresEventLog:
 
     async def _read(self, query: str, *parameters: object) -> Sequence[Recorded]:
         return tuple([recorded(row) for row in await self._readers.fetch(query, parameters)])
+
+    async def _read_streams(self, asked: Sequence[tuple[str, int]]) -> Sequence[Sequence[Recorded]]:
+        """Each from behind a version; a stream that is asked for alone costs no more than it did."""
+        if len(asked) == 1:
+            return [await self._read(READ_STREAM, *asked[0])]
+        first: dict[str, int] = {}
+        for stream, version in asked:
+            first[stream] = min(version, first.get(stream, version))
+        wanted = Texts([stream.encode() for stream in first]), Ints(list(first.values()))
+        found: dict[str, list[Recorded]] = {stream: [] for stream in first}
+        for event in await self._read(READ_STREAMS, *wanted):
+            found[event.stream].append(event)
+        return [tuple([e for e in found[stream] if e.version > after]) for stream, after in asked]
+
+    async def _read_keys(self, asked: Sequence[Sequence[str]]) -> Sequence[Sequence[StoredKey]]:
+        wanted = Texts([stream.encode() for stream in dict.fromkeys(chain.from_iterable(asked))])
+        rows = await self._readers.fetch(READ_KEYS, (wanted,))
+        found = {key.stream: key for key in map(stored_key, rows)}
+        return [[found[stream] for stream in streams if stream in found] for streams in asked]
 
     async def _listen(self) -> None:
         """Hear of growth in other processes, for as long as the log is open."""
