@@ -57,11 +57,12 @@ def advance(session: Session, builds: Sequence[Build], facts: Sequence[Fact]) ->
 
     Raises `Fenced`, `FoldFailed`, and what the database raises; the caller then lets every build forget.
     """
-    letters = [letter for build in builds for letter in fold(session, build, facts)]
+    hold = Hold(session, builds)
+    letters = [letter for build in builds for letter in fold(session, build, facts, hold)]
     for build in builds:
         build.rows.sweep(session)
-        if letters:
-            build.rows.hold(session)
+    if letters:
+        hold()
     changes = [change for build in builds for change in build.rows.changes()]
     if not session.change(changes, move(builds, facts[-1].position)):
         raise Fenced
@@ -69,11 +70,25 @@ def advance(session: Session, builds: Sequence[Build], facts: Sequence[Fact]) ->
         write_dead_letter(session, letter)
 
 
-def fold(session: Session, build: Build, facts: Sequence[Fact]) -> list[dict[str, Any]]:
+class Hold:
+    """Holds the rows of builds in a session, once and all of them: a transaction that holds one needs all."""
+
+    def __init__(self, session: Session, builds: Sequence[Build]) -> None:
+        self._session = session
+        self._builds = builds
+        self._is_held = False
+
+    def __call__(self) -> None:
+        if not self._is_held:
+            self._session.lock(*[build.record.id for build in self._builds])
+            self._is_held = True
+
+
+def fold(session: Session, build: Build, facts: Sequence[Fact], hold: Hold) -> list[dict[str, Any]]:
     """Fold into the build's rows in memory. Returns the events of parked streams, as dead letters."""
     projection, rows = build.projection, build.rows
     concern = [fact for fact in facts if fact.category in projection.categories]
-    rows.begin(session, concern)
+    rows.begin(session, concern, hold)
     letters = []
     for fact in concern:
         try:

@@ -13,7 +13,7 @@ import msgspec
 import structlog
 
 from domain.message import Metadata, Recorded
-from projections.advance import Build, FoldFailed, fold, kind_of
+from projections.advance import Build, FoldFailed, Hold, fold, kind_of
 from projections.bookkeeping import records
 from projections.database.shape import ReadDatabase, RowRefused, Session
 from projections.projection import Projection, fact_of
@@ -73,6 +73,6 @@ def fold_letter(session: Session, projection: Projection, build_id: int, letter:
     record = next((r for r in records(session, projection.name) if r.id == build_id), None)
     if gone.rowcount == 1 and record is not None:
         build = Build(projection, record, frozenset())
-        fold(session, build, [fact_of(letter.recorded)])
+        fold(session, build, [fact_of(letter.recorded)], Hold(session, [build]))
         build.rows.sweep(session)
         session.change(build.rows.changes())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from domain.execution import (
@@ -38,7 +39,7 @@ from domain.message import tag_of
 from projections.database.shape import ReadDatabase
 from projections.execution_list import absent
 from projections.paging import DEFAULT_LIMIT, Listing, Page, is_storable
-from projections.projection import Fact, Projection, Rows, milliseconds_between
+from projections.projection import Fact, Projection, Rows, RowsAhead, milliseconds_between
 from projections.timeline_rows import ENTRIES, NAME, RUNS, Entry, Run, Text
 
 ARCHIVED = tag_of(ExecutionArchived)
@@ -220,7 +221,14 @@ def end_wait(rows: Rows, fact: Fact, step: str) -> None:
             end(rows, fact, entry)
 
 
-EXECUTION_TIMELINE = Projection(NAME, 5, (ENTRIES, RUNS), fold, ("execution",))
+def look_ahead(rows: RowsAhead, facts: Sequence[Fact]) -> None:
+    """What is open is what may end: after a restart, a query for all of it in place of one for each entry."""
+    executions = dict.fromkeys(fact.entity_id for fact in facts)
+    runs = ((execution, rows.get(RUNS, execution)) for execution in executions)
+    rows.read_ahead(ENTRIES, [(execution, entry) for execution, run in runs if run for entry in run.open])
+
+
+EXECUTION_TIMELINE = Projection(NAME, 5, (ENTRIES, RUNS), fold, ("execution",), look_ahead=look_ahead)
 
 
 async def list_timeline(

@@ -17,7 +17,7 @@ import msgspec
 from domain.errors import KasalError
 from domain.message import Event, Recorded, tag_of
 from domain.registry import event_of
-from projections.tables import ReadTable
+from projections.tables import Key, ReadTable
 
 R = TypeVar("R", bound=msgspec.Struct)
 E = TypeVar("E", bound=Event)
@@ -122,7 +122,16 @@ class Rows(Protocol):
         ...
 
 
+class RowsAhead(Rows, Protocol):
+    """Rows before the facts of a batch are folded."""
+
+    def read_ahead(self, table: ReadTable[Any], keys: Sequence[Key]) -> None:
+        """Rows that `get` will be asked for, with one query in place of one for each."""
+        ...
+
+
 Fold: TypeAlias = Callable[[Rows, Fact], None]
+LookAhead: TypeAlias = Callable[[RowsAhead, Sequence[Fact]], None]
 
 
 @dataclass(frozen=True)
@@ -131,6 +140,7 @@ class Projection:
 
     version     of its tables and its fold: raise it when either changes, and the tables are built anew
     categories  of the streams that it folds
+    look_ahead  is given the facts of a batch before they are folded: it may have rows read at once
     is_refolded the rows of an execution that is erased are dropped, and its events folded again; not where
                 rows are made of several streams, which then may hold no content
     """
@@ -141,6 +151,7 @@ class Projection:
     fold: Fold
     categories: tuple[str, ...]
     is_refolded: bool = True
+    look_ahead: LookAhead | None = None
 
 
 def tags(*events: type[Event]) -> frozenset[str]:

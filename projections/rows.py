@@ -6,7 +6,8 @@ position; whoever can not be sure of that calls `forget`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import islice
 from typing import Any, TypeVar, cast
 
@@ -43,7 +44,7 @@ class WorkingRows:
         self._projection = projection
         self._suffix = suffix
         self._build_id = build_id
-        self._has_lock = False
+        self._hold: Callable[[], None] = _nothing
         self._session: Session | None = None
         self._tables: dict[str, _TableRows] = {}
         self.forget()
@@ -54,13 +55,19 @@ class WorkingRows:
             table.name: _TableRows(table.shape(self._suffix)) for table in self._projection.tables
         }
 
-    def begin(self, session: Session, facts: Sequence[Fact]) -> None:
-        """Work in this transaction; read at once the rows that these facts' streams have."""
+    def begin(self, session: Session, facts: Sequence[Fact], hold: Callable[[], None] | None = None) -> None:
+        """Work in this transaction; read at once the rows that these facts' streams have.
+
+        hold: has the build's row held by the session, as whoever touches its tables needs it; may be called
+        more than once.
+        """
         self._session = session
-        self._has_lock = False
+        self._hold = hold or partial(session.lock, self._build_id)
         for table in self._projection.tables:
             if table.category is not None:
                 self._read_streams(table, [fact for fact in facts if fact.category == table.category])
+        if self._projection.look_ahead is not None:
+            self._projection.look_ahead(self, facts)
 
     def get(self, table: ReadTable[R], *key: str | int) -> R | None:
         rows = self._tables[table.name]
@@ -69,6 +76,12 @@ class WorkingRows:
                 return None
             self._read(table, rows, [key])
         return cast("R | None", rows.known[key])
+
+    def read_ahead(self, table: ReadTable[Any], keys: Sequence[Key]) -> None:
+        """Rows that `get` will ask for, at once."""
+        rows = self._tables[table.name]
+        if wanted := [key for key in keys if key not in rows.known and not rows.is_swept(key)]:
+            self._read(table, rows, wanted)
 
     def change(self, table: ReadTable[R], *key: str | int) -> R:
         rows = self._tables[table.name]
@@ -96,18 +109,12 @@ class WorkingRows:
             rows.changed.pop(key, None)
         rows.swept[beginning] = None
 
-    def hold(self, session: Session) -> None:
-        """The build's row is ours from here on, as whoever touches its tables one by one needs it."""
-        if not self._has_lock:
-            session.lock(self._build_id)
-            self._has_lock = True
-
     def sweep(self, session: Session) -> None:
         """What goes by the beginning of its key; before `changes` are written."""
         for table in self._projection.tables:
             rows = self._tables[table.name]
             for beginning in rows.swept:
-                self.hold(session)
+                self._hold()
                 session.sweep(rows.shape, beginning)
 
     def changes(self) -> list[Change]:
@@ -143,11 +150,15 @@ class WorkingRows:
     def _read(self, table: ReadTable[Any], rows: _TableRows, keys: Sequence[Key]) -> None:
         if self._session is None:
             raise RuntimeError("rows are read inside a transaction only")
-        self.hold(self._session)
+        self._hold()
         rows.known.update(dict.fromkeys(keys))
         for document in self._session.documents(rows.shape, keys):
             row = table.row_of(document)
             rows.known[table.key_of(row)] = row
+
+
+def _nothing() -> None:
+    """No transaction has begun."""
 
 
 def change_of(table: ReadTable[Any], rows: _TableRows) -> Change:

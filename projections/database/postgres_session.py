@@ -83,9 +83,11 @@ class PostgresSession:
         where = " AND ".join(f"{column} = %s" for column in shape.key[: len(beginning)])
         self._run(f"DELETE FROM {shape.name} WHERE {where}".encode(), beginning)  # noqa: S608 - our own names
 
-    def lock(self, build_id: int, *, within_s: int = 10) -> None:
+    def lock(self, *build_ids: int, within_s: int = 10) -> None:
         self._run(f"SET LOCAL lock_timeout = '{within_s}s'".encode())
-        self._run(b"SELECT id FROM kasal_projections WHERE id = %s FOR UPDATE", (build_id,))
+        places = ", ".join(["%s"] * len(build_ids))
+        select = f"SELECT id FROM kasal_projections WHERE id IN ({places}) ORDER BY id FOR UPDATE"  # noqa: S608
+        self._run(select.encode(), build_ids)
 
     def serialise(self) -> None:
         self._run(b"SELECT pg_advisory_xact_lock(%s)", (SETUP_LOCK,))

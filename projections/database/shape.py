@@ -81,8 +81,8 @@ class Session(Protocol):
         """Delete every row whose key begins so."""
         ...
 
-    def lock(self, build_id: int, *, within_s: int = 10) -> None:
-        """Nobody else moves, switches or mends this build before the session ends.
+    def lock(self, *build_ids: int, within_s: int = 10) -> None:
+        """Nobody else moves, switches or mends these builds before the session ends.
 
         Whoever touches a build's tables holds its row first, so that no two wait for one another.
         within_s: how long this and all later locks of the session are waited for.

@@ -75,7 +75,7 @@ class Session:
         columns = shape.key[: len(beginning)]
         self._connection.execute(f"DELETE FROM {shape.name} WHERE {_equals(columns)}", beginning)  # noqa: S608
 
-    def lock(self, build_id: int, *, within_s: int = 10) -> None:
+    def lock(self, *build_ids: int, within_s: int = 10) -> None:
         """A write transaction is alone already."""
 
     def serialise(self) -> None:
