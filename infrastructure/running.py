@@ -12,10 +12,9 @@ import os
 import secrets
 import socket
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import msgspec
-from nats.aio.msg import Msg
 
 from application.ports import CrewEngine
 from application.runs import Runner
@@ -29,6 +28,9 @@ from infrastructure.nats.subjects import COMMANDS, EVERY_CONTROL, text_of, token
 from infrastructure.nats.work import JetStreamWorkQueue, hand_back
 from infrastructure.settings import Settings
 from infrastructure.tools import ToolSettings
+
+if TYPE_CHECKING:
+    from nats.aio.msg import Msg  # nats-py is loaded by `infrastructure.nats`
 
 Engine = Literal["crewai", "noop"]
 

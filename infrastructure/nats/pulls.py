@@ -1,7 +1,7 @@
 """Pulls from several lanes (a priority of a queue each) for several takers over one inbox.
 
-Called by `work`. Its one rule: a message that no taker waits for any more goes back to the server at once, so
-that a lease never runs on work that nobody has.
+Called by `work`. Its one rule: a message that no taker waits for any more goes back to the server in a
+moment, so that a lease never runs on work that nobody has.
 
 A lane at which a pull waits is empty: the server would have answered it. So a taker asks one lane after the
 other only where no pull waits, and a busy queue costs one request for each piece of work, whatever the number
@@ -35,6 +35,8 @@ ANSWER_S = 1.0
 """How much later than its end a pull may be answered before it is taken for lost."""
 
 RETRY_S = 0.25
+
+RETURNED_AFTER_S = 0.005
 
 
 class Pull:
@@ -166,10 +168,12 @@ class Pulls:
     def _heard(self, message: Msg) -> None:
         if status := status_of(message):
             self._on_status(message.subject.rpartition(".")[2], status, message)
-        elif not self._is_wanted(message):
-            returning = asyncio.create_task(_return(message))
-            self._returning.add(returning)
-            returning.add_done_callback(self._returning.discard)
+        else:
+            self._answered(message.metadata.consumer)
+            if not self._is_wanted(message):
+                returning = asyncio.create_task(self._return(message))
+                self._returning.add(returning)
+                returning.add_done_callback(self._returning.discard)
 
     def _on_status(self, key: str, status: str, message: Msg) -> None:
         """The pull has ended without a message."""
@@ -183,14 +187,17 @@ class Pulls:
             if pull.lane in taker.lanes:
                 taker.bell.set()
 
+    def _answered(self, consumer: str) -> None:
+        """A pull of this consumer has its message: the server answers the oldest first."""
+        for key, pull in list(self._pulls.items()):
+            if pull.lane.consumer == consumer:
+                del self._pulls[key]
+                pull.is_answered.set()
+                return
+
     def _is_wanted(self, message: Msg) -> bool:
         """By a taker, the first that waits for it, which has it then."""
         consumer = message.metadata.consumer
-        for key, pull in list(self._pulls.items()):
-            if pull.lane.consumer == consumer:  # the server answers the oldest first
-                del self._pulls[key]
-                pull.is_answered.set()
-                break
         for taker in self._takers:
             if taker.message is None and consumer in taker.consumers:
                 taker.message = message
@@ -198,11 +205,13 @@ class Pulls:
                 return True
         return False
 
-
-async def _return(message: Msg) -> None:
-    """Sent, not confirmed: lost, it costs the lease."""
-    with suppress(errors.Error, OSError):
-        await message.nak()
+    async def _return(self, message: Msg) -> None:
+        """To the server, unless a taker comes in the next moment: one that was just given something comes
+        again. Sent, not confirmed: lost, it costs the lease."""
+        await asyncio.sleep(RETURNED_AFTER_S)
+        if not self._is_wanted(message):
+            with suppress(errors.Error, OSError):
+                await message.nak()
 
 
 async def _rings(bell: asyncio.Event, timeout_s: float) -> bool:

@@ -74,6 +74,7 @@ class Service:
         self._running: set[asyncio.Task[None]] = set()
         self._waiting: deque[Msg] = deque()
         self._waiting_bytes = 0
+        self._is_full = False
 
     async def on_request(self, message: Msg) -> None:
         self.take(message)
@@ -86,8 +87,9 @@ class Service:
         elif len(self._waiting) < MAX_WAITING and self._waiting_bytes + size <= MAX_WAITING_BYTES:
             self._waiting.append(message)
             self._waiting_bytes += size
-        else:
-            log.warning("too many requests wait, one is dropped", subject=message.subject)
+        elif not self._is_full:
+            self._is_full = True
+            log.warning("too many requests wait, and more are dropped", subject=message.subject)
 
     async def drain(self, timeout_s: float = 10) -> None:
         """Take nothing new, answer what was taken. After `timeout_s` the rest is given up: it comes again."""
@@ -114,6 +116,8 @@ class Service:
             message = self._waiting.popleft()
             self._waiting_bytes -= len(message.data)
             self._begin(message)
+        else:
+            self._is_full = False
 
     async def _answer(self, message: Msg) -> None:
         try:
