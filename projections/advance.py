@@ -45,7 +45,7 @@ class Build:
         self.position = record.position
         self.parked = parked
         self.stopped = record.stopped
-        self.rows = WorkingRows(projection, record.suffix, record.id)
+        self.rows = WorkingRows(projection, record.suffix)
 
     @property
     def name(self) -> str:

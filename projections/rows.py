@@ -7,7 +7,6 @@ position; whoever can not be sure of that calls `forget`.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from itertools import islice
 from typing import Any, TypeVar, cast
 
@@ -40,10 +39,9 @@ class _TableRows:
 class WorkingRows:
     """`projections.projection.Rows`, over a session that is set for the time of one transaction."""
 
-    def __init__(self, projection: Projection, suffix: str, build_id: int) -> None:
+    def __init__(self, projection: Projection, suffix: str) -> None:
         self._projection = projection
         self._suffix = suffix
-        self._build_id = build_id
         self._hold: Callable[[], None] = _nothing
         self._session: Session | None = None
         self._tables: dict[str, _TableRows] = {}
@@ -55,14 +53,14 @@ class WorkingRows:
             table.name: _TableRows(table.shape(self._suffix)) for table in self._projection.tables
         }
 
-    def begin(self, session: Session, facts: Sequence[Fact], hold: Callable[[], None] | None = None) -> None:
+    def begin(self, session: Session, facts: Sequence[Fact], hold: Callable[[], None]) -> None:
         """Work in this transaction; read at once the rows that these facts' streams have.
 
         hold: has the build's row held by the session, as whoever touches its tables needs it; may be called
         more than once.
         """
         self._session = session
-        self._hold = hold or partial(session.lock, self._build_id)
+        self._hold = hold
         for table in self._projection.tables:
             if table.category is not None:
                 self._read_streams(table, [fact for fact in facts if fact.category == table.category])
