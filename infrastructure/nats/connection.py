@@ -126,9 +126,15 @@ class Connection(Client):
         self.stats["out_bytes"] += len(body)
         return b"HPUB %b %d %d\r\n%b%b\r\n" % (subject.encode(), len(head), len(head) + len(body), head, body)
 
-    def hand_over(self, subscription: Subscription, take: Callable[[Msg], None]) -> None:
-        """From now on its messages go to `take` as they are read, past its queue and its task."""
+    async def listen(self, subject: str, take: Callable[[Msg], None], queue: str = "") -> Subscription:
+        """A subscription whose messages go to `take` as they are read, past a queue and a task of its own."""
+
+        async def before_it_has_a_number(message: Msg) -> None:
+            take(message)
+
+        subscription = await self.subscribe(subject, queue=queue, cb=before_it_has_a_number)
         self._takers[subscription._id] = take
+        return subscription
 
     def _remove_sub(self, sid: int, max_msgs: int = 0) -> None:
         self._takers.pop(sid, None)

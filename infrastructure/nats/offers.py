@@ -31,14 +31,10 @@ class Heard:
     async def listen(self, connection: Connection, queues: Sequence[str]) -> None:
         """For as long as the connection lives."""
         for queue in queues:
-            subscription = await connection.subscribe(offer_filter(queue), cb=self._on_offer)
-            connection.hand_over(subscription, self._keep)
+            await connection.listen(offer_filter(queue), self._keep)
 
     def take(self, work: Work) -> bytes | None:
         return self._offers.pop(offer_subject(work), None)
-
-    async def _on_offer(self, message: Msg) -> None:
-        self._keep(message)
 
     def _keep(self, message: Msg) -> None:
         self._offers[message.subject] = message.data

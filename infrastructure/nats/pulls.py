@@ -159,11 +159,7 @@ class Pulls:
     async def _subscribe(self) -> None:
         if self._subscription is None:
             self._inbox = self._connection.new_inbox()
-            self._subscription = await self._connection.subscribe(f"{self._inbox}.*", cb=self._on_message)
-            self._connection.hand_over(self._subscription, self._heard)
-
-    async def _on_message(self, message: Msg) -> None:
-        self._heard(message)
+            self._subscription = await self._connection.listen(f"{self._inbox}.*", self._heard)
 
     def _heard(self, message: Msg) -> None:
         if status := status_of(message):

@@ -56,8 +56,7 @@ async def serve(
 ) -> Service:
     """Answer requests beside every other server of the group, up to `concurrency` at once."""
     service = Service(handler, concurrency)
-    service.subscription = await connection.subscribe(subject, queue=group, cb=service.on_request)
-    connection.hand_over(service.subscription, service.take)
+    service.subscription = await connection.listen(subject, service.take, queue=group)
     with suppress(errors.Error):  # while the server is away the subscription follows on its return
         await connection.flush(1)
     return service
@@ -75,9 +74,6 @@ class Service:
         self._waiting: deque[Msg] = deque()
         self._waiting_bytes = 0
         self._is_full = False
-
-    async def on_request(self, message: Msg) -> None:
-        self.take(message)
 
     def take(self, message: Msg) -> None:
         """Begin to answer, or have it wait until another one is answered."""
