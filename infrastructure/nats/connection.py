@@ -25,6 +25,7 @@ RECONNECT_PAUSE_S = 0.1
 PING_EVERY_S = 5
 MAX_SILENT_PINGS = 2
 DRAIN_TIMEOUT_S = 10
+ENDS_WITHIN_S = 1
 PERMISSIONS = "permissions violation"
 PENDING_BYTES = 8 * 1024 * 1024
 UNSENT_BYTES = 256 * 1024
@@ -102,7 +103,8 @@ class Connection(Client):
         return message
 
     def publish_all(self, messages: Iterable[tuple[str, bytes, Mapping[str, str]]]) -> None:
-        """Messages (subject, body, headers) in one write, in their order.
+        """Messages (subject, body, headers), in their order and in one write with what else is published in
+        this round of the event loop.
 
         Raises as `publish` does, before anything is sent.
         """
@@ -115,7 +117,10 @@ class Connection(Client):
             return
         self._pending.append(command)
         self._pending_data_size += len(command)
-        self._write_pending()
+        if self._unsent_bytes() > UNSENT_BYTES:
+            self._write_pending()
+        else:
+            self._write_soon()
 
     def _published(self, subject: str, body: bytes, headers: Mapping[str, str]) -> bytes:
         if len(body) > self._max_payload:
@@ -166,7 +171,11 @@ class Connection(Client):
         task; as in nats-py, when the socket does not take it, or the server is away."""
         if force_flush or not self.is_connected or self._unsent_bytes() > UNSENT_BYTES:
             await super()._flush_pending(force_flush)
-        elif not self._is_write_due:
+        else:
+            self._write_soon()
+
+    def _write_soon(self) -> None:
+        if not self._is_write_due:
             self._is_write_due = True
             asyncio.get_running_loop().call_soon(self._write_pending)
 
@@ -185,6 +194,24 @@ class Connection(Client):
         if self.is_connected and self._pending and self._transport:
             pending, self._pending, self._pending_data_size = self._pending, [], 0
             self._transport.write(b"".join(pending))  # `writelines` of asyncio 3.12 slows nobody down
+
+    async def _select_next_server(self) -> None:
+        """A connection that begins has nothing of the one before: no task reads what is not for it, and no
+        half of a message waits for its rest.
+
+        nats-py clears up once, while the reader may be reading, and not between two attempts: what came in
+        that moment swallowed the next server's first words, and then the task died that connects again.
+        """
+        tasks = (self._reading_task, self._ping_interval_task, self._flusher_task)
+        ending = [task for task in tasks if task is not None and not task.done()]
+        for task in ending:
+            task.cancel()
+        if ending:
+            await asyncio.wait(ending, timeout=ENDS_WITHIN_S)
+        if self._transport is not None:
+            self._transport.close()  # type: ignore[no-untyped-call]
+        self._ps.reset()
+        await super()._select_next_server()
 
     async def _process_err(self, err_msg: str) -> None:
         error = errors.Error(f"nats: {err_msg.strip(chr(39))}")

@@ -187,3 +187,12 @@ async def told_again(connection: Connection, heard: list[bytes]) -> bool:
         await connection.publish("told.again", b"again")
         await connection.flush(1)
     return heard[-1] == b"again"
+
+
+async def test_half_a_message_of_a_broken_connection_swallows_nothing_of_the_next(
+    nats_connection: Connection,
+) -> None:
+    """What was read between the break and the end of its reader."""
+    await nats_connection.force_reconnect()
+    await nats_connection._ps.parse(b"MSG some.subject 1 100000\r\nhalf of it")
+    await eventually(lambda: answers(nats_connection), timeout_s=8)
