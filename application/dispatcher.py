@@ -42,11 +42,11 @@ GONE = "its runner is gone"
 
 SCHEDULED = tag_of(StepScheduled)
 PAUSED = tag_of(ExecutionPaused)
-ENDED = tuple(
-    tag_of(event) for event in (ExecutionCompleted, ExecutionFailed, ExecutionCancelled, ExecutionTimedOut)
-)
-SETTLED = (tag_of(ExecutionCompleted),)
-"""Who reports the last step settles its share of the day, too; nobody does when it ends otherwise."""
+STOPPED = tuple(tag_of(event) for event in (ExecutionFailed, ExecutionCancelled, ExecutionTimedOut))
+"""Ends with steps under way. Of a completed one each has reported its end, and the last one's report has
+settled its share of the day."""
+
+ENDED = (tag_of(ExecutionCompleted), *STOPPED)
 
 FOLLOWED = (SCHEDULED, PAUSED, HELD, GRANTED, *WANTED, *ENDED)
 
@@ -145,13 +145,15 @@ class Dispatcher:
         async def follow() -> None:
             nonlocal position
             async for batch in self._feed.follow(position, tags=FOLLOWED):
+                if not batch:
+                    continue
                 ends = [recorded for recorded in batch if recorded.tag in ENDED]
                 await asyncio.gather(
                     *map(self._dispatch, batch),
                     self._admission.follow(batch, ends),
                     self._children.follow(batch, ends),
                 )
-                position = batch[-1].position if batch else position
+                position = batch[-1].position
 
         await patiently(follow)
 
@@ -161,11 +163,10 @@ class Dispatcher:
                 work = work_of(recorded)
                 await self._offers.ahead_of(work)
                 await self._queue.enqueue(work)
-        elif recorded.tag in ENDED:
+        elif recorded.tag in STOPPED:
             await self._announce(recorded.entity_id, "stop")
-            if recorded.tag not in SETTLED:
-                context = Context(actor="system:dispatcher", tenant=recorded.metadata.tenant)
-                await self._days.settle_at_rest(recorded.entity_id, context)
+            context = Context(actor="system:dispatcher", tenant=recorded.metadata.tenant)
+            await self._days.settle_at_rest(recorded.entity_id, context)
         elif recorded.tag == PAUSED:
             await self._announce(recorded.entity_id, "drain")
 

@@ -21,7 +21,7 @@ POLL_EVERY_S = 0.005
 """While somebody waits, and another process moves the projections."""
 
 POLL_OWN_EVERY_S = 0.05
-"""The same where a projector in this process has just told of a move, and will tell of the next."""
+"""How long the table is not looked at where a projector in this process tells of each move."""
 
 FRESH_FOR_S = 0.05
 """How long a position that was read may be told again."""
@@ -69,14 +69,14 @@ class Positions:
         self._read_at = 0.0
         self._reading: asyncio.Task[None] | None = None
         self._waiters: set[_Waiter] = set()
-        self._moved_at = float("-inf")
+        self._told_at: dict[str, float] = {}
         self._asked_at = float("-inf")
         self.awaited = asyncio.Event()
         self._poller: asyncio.Task[None] | None = None
 
     def moved(self, positions: Mapping[str, int]) -> None:
         """Called by a projector in this process, in the event loop, after its commit."""
-        self._moved_at = time.monotonic()
+        self._told_at.update(dict.fromkeys(positions, time.monotonic()))
         self._known.update(positions)
         self._wake()
 
@@ -137,13 +137,18 @@ class Positions:
 
     async def _poll_while_awaited(self) -> None:
         while self._waiters:
-            is_told = time.monotonic() - self._moved_at < 2 * POLL_OWN_EVERY_S
+            is_told = self._is_told()
             await asyncio.sleep(POLL_OWN_EVERY_S if is_told else 0)
-            if self._waiters:
+            if self._waiters and not (is_told and self._is_told()):
                 with suppress(Unavailable):
                     await self._read()
                 self._wake()
             await asyncio.sleep(0 if is_told else POLL_EVERY_S)
+
+    def _is_told(self) -> bool:
+        """Whether a projector in this process moves all that is waited for."""
+        since, never = time.monotonic() - 2 * POLL_OWN_EVERY_S, float("-inf")
+        return all(self._told_at.get(name, never) > since for waiter in self._waiters for name in waiter.names)
 
     def _wake(self) -> None:
         for waiter in self._waiters:

@@ -114,10 +114,13 @@ class JetStreamFeed:
         unheard = [] if self._is_in_doubt else messages[:-1]
         self._is_in_doubt = True
         post_all(self._connection, unheard)
-        sending = [self._commit(*message) for message in messages[len(unheard) :]]
-        for outcome in await asyncio.gather(*sending, return_exceptions=True):
-            if isinstance(outcome, BaseException):
-                raise outcome
+        *others, last = [self._commit(*message) for message in messages[len(unheard) :]]
+        if others:
+            for outcome in await asyncio.gather(*others, last, return_exceptions=True):
+                if isinstance(outcome, BaseException):
+                    raise outcome
+        else:
+            await last
         self._is_in_doubt = False
 
     async def _publish_batch(self, batch: list[tuple[Recorded, bytes]]) -> None:
