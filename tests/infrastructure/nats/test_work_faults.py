@@ -14,6 +14,7 @@ from domain.errors import Unavailable
 from infrastructure.nats import pulls
 from infrastructure.nats.connection import Connection, connect
 from infrastructure.nats.jetstream import ask
+from infrastructure.nats.precedence import lanes
 from infrastructure.nats.server import NatsServer
 from infrastructure.nats.subjects import WORK
 from infrastructure.nats.work import JetStreamWorkQueue
@@ -165,14 +166,17 @@ async def test_a_piece_of_work_costs_one_request(
     async def asked(message: Msg) -> None:
         requests.append(message.subject)
 
-    await queue.enqueue(a_step("first"))
-    await (await taken(queue)).done()
-    assert await nothing(queue, within_s=0.1)
+    def a_pull_waits_at_each() -> bool:
+        return {pull.lane for pull in queue._pulls._pulls.values()} == set(lanes(["default"], 0))
+
+    taking = asyncio.create_task(taken(queue))
+    await eventually(a_pull_waits_at_each)
     await nats_connection.subscribe("$JS.API.CONSUMER.MSG.NEXT.>", cb=asked)
     for number in range(20):
-        taking = asyncio.create_task(taken(queue))
-        await asyncio.sleep(0.01)
         await queue.enqueue(a_step(f"e{number}"))
         await (await taking).done()
+        taking = asyncio.create_task(taken(queue))
+        await eventually(a_pull_waits_at_each)
+    taking.cancel()
     await nats_connection.flush()
-    assert 15 <= len(requests) <= 20
+    assert len(requests) == 20
