@@ -147,8 +147,9 @@ class Positions:
 
     def _is_told(self) -> bool:
         """Whether a projector in this process moves all that is waited for."""
-        since, never = time.monotonic() - 2 * POLL_OWN_EVERY_S, float("-inf")
-        return all(self._told_at.get(name, never) > since for waiter in self._waiters for name in waiter.names)
+        names = {name for waiter in self._waiters for name in waiter.names}
+        since = time.monotonic() - 2 * POLL_OWN_EVERY_S
+        return all(name in self._told_at and self._told_at[name] > since for name in names)
 
     def _wake(self) -> None:
         for waiter in self._waiters:

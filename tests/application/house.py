@@ -74,6 +74,7 @@ class House:
         self.runners: list[Runner] = []
         self.executions: list[str] = []
         self.offers: dict[tuple[str, str, int], bytes] = {}
+        self.orders: list[tuple[str, Order]] = []
 
     async def start(self, execution_id: str, definition: Definition, **inputs: object) -> None:
         await self.commands.handle(PlantEntry(kind="models", entry=Model(name="demo/small")), ME)
@@ -132,6 +133,7 @@ class House:
         return [one.entity_id for one in events if one.version == 1 and one.category == "execution"]
 
     async def announce(self, execution_id: str, order: Order) -> None:
+        self.orders.append((execution_id, order))
         for runner in self.runners:
             (runner.drain if order == "drain" else runner.stop)(execution_id)
 

@@ -87,6 +87,18 @@ async def test_cancelling_stops_the_engine_and_frees_the_runner() -> None:
     assert (await house.state("x")).status is Status.CANCELLED
 
 
+async def test_runners_hear_of_an_end_only_where_steps_may_be_under_way() -> None:
+    """Of a completed execution none is: each has reported its end."""
+    house = House()
+    await house.start("completed", blog(), topic="tea")
+    async with house.running(house.dispatcher().run(), house.runner("r", PlainEngine()).run()):
+        await eventually(ended(house, "completed"))
+        await house.start("cancelled", blog(), topic="tea")
+        await house.commands.handle(CancelExecution(execution_id="cancelled"), ME)
+        await eventually(lambda: house.orders)
+    assert house.orders == [("cancelled", "stop")]
+
+
 async def test_heartbeats_keep_a_long_step() -> None:
     house = House(lease_s=0.2)
 
