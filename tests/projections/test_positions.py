@@ -60,6 +60,34 @@ async def test_who_looks_sees_events_sooner(read_db: ReadDatabase, monkeypatch: 
     assert read_db.positions.gather_s() == positions.GATHER_UNSEEN_S
 
 
+async def test_the_table_is_read_only_for_what_no_projector_here_tells_of(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(positions, "POLL_OWN_EVERY_S", 1.0)
+    reads = 0
+
+    async def fetch(_: str) -> list[tuple[str, int]]:
+        nonlocal reads
+        reads += 1
+        return [("here", 0), ("elsewhere", 7)]
+
+    known = positions.Positions(fetch)
+
+    async def move() -> None:
+        for position in range(1, 23):
+            known.moved({"here": position})
+            await asyncio.sleep(0.1)
+
+    known.moved({"here": 0})
+    moving = asyncio.create_task(move())
+    await known.reach(["here"], 22, 30)
+    assert reads == 0
+    await known.reach(["elsewhere"], 7, 30)
+    assert reads
+    await moving
+    await known.close()
+
+
 async def test_a_projection_that_is_not_built_is_at_nothing(read_db: ReadDatabase) -> None:
     assert await position_of(read_db, NAMES) == 0
     with pytest.raises(NotCaughtUp):
