@@ -97,14 +97,14 @@ class Keeper:
         return self._signed_at + interval.every_s - time.monotonic()
 
     async def extend(self, most: int) -> bool:
-        """Take in the next page of events; whether there may be more. Raises `LogChanged` where one lacks."""
-        begin = self._tree.size
-        events = await self._store.events(begin, begin + min(PAGE, most))
+        """Take in the next page of events; whether it was full. Raises `LogChanged` where an event lacks."""
+        begin, page = self._tree.size, min(PAGE, most)
+        events = await self._store.events(begin, begin + page)
         if events and events[-1][0] != begin + len(events):
             raise LogChanged(f"events lack behind position {begin}: `kasal audit verify` says which")
         leaves = await asyncio.to_thread(lambda: [leaf_hash(event) for event in events])
         self._filled |= self._tree.add(leaves)
-        return bool(events)
+        return len(events) == page
 
     async def sign(self) -> bool:
         """Store the tiles and a checkpoint of the tree. False: another keeper has stored one before."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 import psycopg
 import pytest
 
+from application.audit import keeping
 from application.audit.keeping import Interval, Keeper, LogChanged, keep_checkpoints
-from application.audit.merkle import leaf_hash
+from application.audit.merkle import StoredEvent, leaf_hash
 from application.audit.notes import body_of
 from application.audit.ports import AuditStore
 from application.audit.tiles import Place
@@ -260,9 +261,35 @@ async def test_of_two_keepers_one_signs(event_log: EventLog, store: AuditStore) 
     await grow(event_log, 20)
     one, other = [await Keeper.of(store, KEY, SystemClock()) for _ in range(2)]
     for keeper in (one, other):
-        assert await keeper.extend(100)
+        assert not await keeper.extend(100)
     assert sorted(await asyncio.gather(one.sign(), other.sign())) == [False, True]
     assert (await verify_log(store, KEYS)).checkpoints == 1
+
+
+class Rested(Exception):
+    """The keeper waits for the log to grow."""
+
+
+async def test_a_log_that_always_grows_is_not_looked_at_all_the_time(
+    event_log: EventLog, store: AuditStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks, read = list[int](), store.events
+
+    async def events(after_position: int, to_position: int) -> Sequence[StoredEvent]:
+        looks.append(after_position)
+        await grow(event_log, 1)
+        return await read(after_position, to_position)
+
+    async def rest(position: int, timeout_s: float) -> None:
+        raise Rested
+
+    monkeypatch.setattr(store, "events", events)
+    monkeypatch.setattr(keeping, "LOOK_S", 0)
+    keeper = await Keeper.of(store, KEY, SystemClock())
+    with pytest.raises(Rested):
+        async with asyncio.timeout(20):
+            await keeper.run(Interval(every_s=60, every_events=10_000), rest)
+    assert looks == [0]
 
 
 async def test_checkpoints_follow_the_log_by_themselves(event_log: EventLog, store: AuditStore) -> None:
