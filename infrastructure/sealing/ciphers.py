@@ -9,7 +9,6 @@ whole event, so that it opens to the very bytes that were recorded.
 
 from __future__ import annotations
 
-import os
 from base64 import b64decode, b64encode
 
 from cryptography.exceptions import InvalidTag
@@ -18,8 +17,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from application.contents import StoredPart
 from domain.errors import LogUnavailable
 from domain.execution.sealing import blanked
+from infrastructure.sealing.nonces import NONCE_BYTES, nonces
 
-NONCE_BYTES = 12
 MEMBER = b',"sealed":"'
 END = b'"}'
 
@@ -56,7 +55,7 @@ class ContentKey:
         return self._open(body, place_of(owner, number, digest), f"content {digest} of {owner}")
 
     def _seal(self, text: bytes, place: bytes) -> bytes:
-        nonce = os.urandom(NONCE_BYTES)
+        nonce = nonces.new()
         return nonce + self._cipher.encrypt(nonce, text, place)
 
     def _open(self, sealed: bytes, place: bytes, what: str) -> bytes:

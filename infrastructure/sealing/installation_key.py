@@ -7,7 +7,6 @@ it is its id.
 from __future__ import annotations
 
 import base64
-import os
 from hashlib import sha256
 
 from cryptography.exceptions import InvalidTag
@@ -15,8 +14,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from application.log_port import StoredKey
 from domain.errors import LogUnavailable
+from infrastructure.sealing.nonces import NONCE_BYTES, nonces
 
-NONCE_BYTES = 12
 KEY_BYTES = 32
 
 
@@ -30,7 +29,7 @@ class InstallationKey:
         self._cipher = AESGCM(secret)
 
     def wrap(self, stream: str, key: bytes) -> StoredKey:
-        nonce = os.urandom(NONCE_BYTES)
+        nonce = nonces.new()
         return StoredKey(stream, self.id, nonce + self._cipher.encrypt(nonce, key, stream.encode()))
 
     def unwrap(self, stored: StoredKey) -> bytes:
