@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from projections.approvals import APPROVALS_PROJECTION
 from projections.catalog import CATALOG_PROJECTION
+from projections.day_spending import DAY_SPENDING
 from projections.due_waits import DUE_WAITS
 from projections.execution_detail import EXECUTION_DETAIL
 from projections.execution_history import EXECUTION_HISTORY
@@ -29,6 +30,7 @@ ALL: tuple[Projection, ...] = (
     EXECUTION_HISTORY,
     EXECUTION_TIMELINE,
     USAGE_PROJECTION,
+    DAY_SPENDING,
     CATALOG_PROJECTION,
     OPEN_STEPS,
     OPEN_CHILDREN,

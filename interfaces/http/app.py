@@ -90,6 +90,7 @@ ROUTES = (
     *subscriptions.ROUTES,
     *subscription_queries.ROUTES,
     usage.list_all,
+    usage.list_days,
     documentation.page,
     documentation.as_json,
     documentation.as_yaml,

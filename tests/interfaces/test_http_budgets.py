@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from application.commands import Context
+from domain.amounts import Amounts
 from domain.execution import (
     Content,
     Estimate,
@@ -14,6 +15,8 @@ from domain.execution import (
     RecordProgress,
     StartStep,
 )
+from domain.limits import DayBudget
+from domain.spending import HoldShare
 from interfaces.http.examples import BLOG
 from tests.interfaces.stack import Stack
 
@@ -149,3 +152,19 @@ async def test_running_time_is_limited_by_the_day_alone_and_within_bounds(stack:
     assert [fault["pointer"] for fault in refused.json()["errors"]] == ["/per_day/max_running_s"]
     await stack.client.post(path, json={"per_day": {"max_running_s": 7200}}, headers=WAIT)
     assert (await detail(stack, execution_id))["per_day"] == {"max_running_s": 7200}
+
+
+async def test_what_is_taken_of_a_day_is_shown_by_workflow(stack: Stack) -> None:
+    def hold(workflow_id: str) -> HoldShare:
+        upto, at = Amounts(nano_usd=500_000_000, model_calls=1), stack.commands.now()
+        return HoldShare(workflow_id, "2026-11-24", "e1", DayBudget(), Amounts(), upto, upto, at)
+
+    for workflow_id in ("blog", "triage"):
+        outcome = await stack.commands.handle(hold(workflow_id), RUNNER)
+    params: dict[str, Any] = {"workflow_id": "blog", "last_day": "2026-11-24", "after": outcome.position}
+    answer = await stack.client.get("/v1/usage/days", params=params)
+    (day,) = answer.json()["items"]
+    assert (day["workflow_id"], day["day"], day["executions"]) == ("blog", "2026-11-24", 1)
+    assert day["held"] == {"cost_usd": 0.5, "tokens": 0, "model_calls": 1, "tool_calls": 0}
+    none = await stack.client.get("/v1/usage/days", params={**params, "last_day": "2026-11-23"})
+    assert none.json() == {"items": [], "next_cursor": None}

@@ -13,16 +13,14 @@ from typing import Any
 
 import msgspec
 
-from domain.catalog import CATALOG, Model, PlantEntry, RemoveEntry, SetEntry, Template
+from domain.catalog import Model, PlantEntry, RemoveEntry, SetEntry, Template
 from domain.definition import Agent, Crew, Definition, Limits, Step, Task
-from domain.execution import EXECUTION, ForkedFrom, RequestExecution
+from domain.execution import ForkedFrom, RequestExecution
 from domain.execution.past import past_of
 from domain.execution.sealing import blanked
 from domain.message import Aggregate, Metadata, Recorded, tag_of
-from domain.registry import AnyCommand, event_of
-from domain.schedule import SCHEDULE
-from domain.subscription import SUBSCRIPTION
-from domain.workflow import WORKFLOW, ArchiveWorkflow, CreateWorkflow, PlantWorkflow, ReviseWorkflow
+from domain.registry import AGGREGATES, AnyCommand, event_of
+from domain.workflow import ArchiveWorkflow, CreateWorkflow, PlantWorkflow, ReviseWorkflow
 from tests.projections.runners import MODELS, Runner
 
 START = datetime(2026, 11, 24, 23, 59, tzinfo=UTC)
@@ -102,9 +100,7 @@ def without_content(event: Recorded) -> Recorded:
 
 
 def aggregate_of(command: AnyCommand) -> Aggregate[Any, Any, Any]:
-    return next(
-        a for a in (CATALOG, WORKFLOW, EXECUTION, SCHEDULE, SUBSCRIPTION) if isinstance(command, a.commands)
-    )
+    return next(a for a in AGGREGATES if isinstance(command, a.commands))
 
 
 def definition(name: str = "Blog production", *, steps: bool = False, max_attempts: int = 3) -> Definition:

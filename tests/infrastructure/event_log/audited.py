@@ -3,22 +3,41 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import closing
 from itertools import count
 
 import psycopg
+import pytest
 
 from application.audit.keeping import Keeper
 from application.audit.ports import AuditStore
 from application.ports import EventLog
-from infrastructure.audit_keys import SigningKey
+from infrastructure.audit_keys import PublicKeys, SigningKey
 from infrastructure.clock import SystemClock
+from infrastructure.event_log.opening import open_audit_store
 from infrastructure.event_log.urls import is_sqlite, sqlite_path
 from tests.contracts.event_log_commands import a_command
 
 KEY = SigningKey.generate("kasal/test")
+KEYS = PublicKeys([KEY.public])
+SIZES = (3, 300, 512, 700, 1_000)
 _streams = count(1)
+
+
+@pytest.fixture
+async def store(event_log_url: str) -> AsyncIterator[AuditStore]:
+    store = open_audit_store(event_log_url)
+    yield store
+    await store.close()
+
+
+@pytest.fixture
+async def log(event_log: EventLog, store: AuditStore) -> EventLog:
+    """1,000 events under checkpoints of five sizes, and ten that none has yet."""
+    await audited(event_log, store, SIZES)
+    await grow(event_log, 10)
+    return event_log
 
 
 async def grow(log: EventLog, events: int) -> str:

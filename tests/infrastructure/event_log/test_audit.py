@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Sequence
-
 import psycopg
 import pytest
 
-from application.audit import keeping
-from application.audit.keeping import Interval, Keeper, LogChanged, keep_checkpoints
-from application.audit.merkle import StoredEvent, leaf_hash
+from application.audit.merkle import leaf_hash
 from application.audit.notes import body_of
 from application.audit.ports import AuditStore
 from application.audit.tiles import Place
@@ -18,30 +13,21 @@ from application.audit.verifying import Verified, verify_log
 from application.contents import Contents, parts_of
 from application.ports import EventLog
 from infrastructure.audit_keys import PublicKeys, SigningKey
-from infrastructure.clock import SystemClock
-from infrastructure.event_log.opening import open_audit_store
 from infrastructure.event_log.urls import is_sqlite
-from tests.infrastructure.event_log.audited import KEY, audited, checkpoint, grow, tamper
-from tests.waiting import eventually
+from tests.infrastructure.event_log.audited import (
+    KEY,
+    KEYS,
+    audited,
+    checkpoint,
+    grow,
+    log,
+    store,
+    tamper,
+)
 
-KEYS = PublicKeys([KEY.public])
-SIZES = (3, 300, 512, 700, 1_000)
+__all__ = ["log", "store"]
+
 HOLD = "ALTER TABLE kasal_checkpoints DISABLE TRIGGER ALL"
-
-
-@pytest.fixture
-async def store(event_log_url: str) -> AsyncIterator[AuditStore]:
-    store = open_audit_store(event_log_url)
-    yield store
-    await store.close()
-
-
-@pytest.fixture
-async def log(event_log: EventLog, store: AuditStore) -> EventLog:
-    """1,000 events under checkpoints of five sizes, and ten that none has yet."""
-    await audited(event_log, store, SIZES)
-    await grow(event_log, 10)
-    return event_log
 
 
 def where(result: Verified) -> list[tuple[int, int] | None]:
@@ -238,78 +224,3 @@ async def test_a_log_without_checkpoints_proves_nothing(event_log: EventLog, sto
     assert [finding.message for finding in result.findings] == [
         "there is no checkpoint, so nothing proves what was recorded"
     ]
-
-
-async def test_nothing_is_signed_over_hashes_that_were_changed(
-    log: EventLog, store: AuditStore, event_log_url: str
-) -> None:
-    tamper(event_log_url, "UPDATE kasal_tiles SET hashes = hashes || hashes")
-    await Keeper.of(store, KEY, SystemClock())
-    tamper(event_log_url, "DELETE FROM kasal_tiles WHERE level = 1")
-    with pytest.raises(LogChanged, match="tile 0 of level 1"):
-        await Keeper.of(store, KEY, SystemClock())
-
-
-async def test_nothing_is_signed_over_a_hole(log: EventLog, store: AuditStore, event_log_url: str) -> None:
-    tamper(event_log_url, "DELETE FROM kasal_events WHERE notification_id = 1005")
-    keeper = await Keeper.of(store, KEY, SystemClock())
-    with pytest.raises(LogChanged, match="behind position 1000"):
-        await keeper.extend(10_000)
-
-
-async def test_of_two_keepers_one_signs(event_log: EventLog, store: AuditStore) -> None:
-    await grow(event_log, 20)
-    one, other = [await Keeper.of(store, KEY, SystemClock()) for _ in range(2)]
-    for keeper in (one, other):
-        assert not await keeper.extend(100)
-    assert sorted(await asyncio.gather(one.sign(), other.sign())) == [False, True]
-    assert (await verify_log(store, KEYS)).checkpoints == 1
-
-
-class Rested(Exception):
-    """The keeper waits for the log to grow."""
-
-
-async def test_a_log_that_always_grows_is_not_looked_at_all_the_time(
-    event_log: EventLog, store: AuditStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    looks, read = list[int](), store.events
-
-    async def events(after_position: int, to_position: int) -> Sequence[StoredEvent]:
-        looks.append(after_position)
-        await grow(event_log, 1)
-        return await read(after_position, to_position)
-
-    async def rest(position: int, timeout_s: float) -> None:
-        raise Rested
-
-    monkeypatch.setattr(store, "events", events)
-    monkeypatch.setattr(keeping, "LOOK_S", 0)
-    keeper = await Keeper.of(store, KEY, SystemClock())
-    with pytest.raises(Rested):
-        async with asyncio.timeout(20):
-            await keeper.run(Interval(every_s=60, every_events=10_000), rest)
-    assert looks == [0]
-
-
-async def test_checkpoints_follow_the_log_by_themselves(event_log: EventLog, store: AuditStore) -> None:
-    interval = Interval(every_s=0.1, every_events=100)
-    keeping = asyncio.create_task(
-        keep_checkpoints(store, KEY, SystemClock(), interval, event_log.wait_beyond)
-    )
-
-    async def covers(size: int) -> bool:
-        last = await store.last_checkpoint()
-        return last is not None and last.size == size
-
-    try:
-        await grow(event_log, 250)
-        await eventually(lambda: covers(250), timeout_s=30)
-        await grow(event_log, 1)
-        await eventually(lambda: covers(251), timeout_s=30)
-    finally:
-        keeping.cancel()
-        await asyncio.wait([keeping])
-    sizes = [checkpoint.size for checkpoint in await store.newest(None, 100)]
-    assert all(newer - older <= 100 for newer, older in zip(sizes, [*sizes[1:], 0], strict=True))
-    assert (await verify_log(store, KEYS)).is_sound
