@@ -8,12 +8,12 @@ from datetime import date
 import msgspec
 from sqlalchemy import Index, MetaData, Table
 
-from domain.amounts import NANO, NOTHING, Amounts
+from domain.amounts import NOTHING, Amounts
 from domain.spending import Share, ShareHeld, ShareSettled, Spending, evolve
 from projections.database.shape import ReadDatabase
+from projections.money import usd_of
 from projections.paging import DEFAULT_LIMIT, Listing, Page
 from projections.projection import Fact, Projection, Rows
-from projections.reserving import DIGITS
 from projections.tables import ReadTable, doc, key
 
 NAME = "day_spending"
@@ -104,8 +104,7 @@ def held_by(shares: Iterable[Share]) -> Amounts:
 
 
 def spent(amounts: Amounts) -> Spent:
-    cost_usd = round(amounts.nano_usd / NANO, DIGITS)
-    return Spent(cost_usd, amounts.tokens, amounts.model_calls, amounts.tool_calls)
+    return Spent(usd_of(amounts.nano_usd), amounts.tokens, amounts.model_calls, amounts.tool_calls)
 
 
 DAY_SPENDING = Projection(NAME, 1, (DAYS, SHARES), fold, ("spending",), is_refolded=False)

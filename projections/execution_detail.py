@@ -204,7 +204,7 @@ def end(row: ExecutionDetail, fact: Fact) -> None:
     end_steps(row.steps, fact)
 
 
-EXECUTION_DETAIL = Projection(NAME, 9, (DETAILS, PINNED, CHILDREN), fold, ("execution",))
+EXECUTION_DETAIL = Projection(NAME, 10, (DETAILS, PINNED, CHILDREN), fold, ("execution",))
 
 
 SELECT = """

@@ -100,7 +100,7 @@ def archive(rows: Rows, fact: Fact) -> None:
         rows.put(GONE, row)
 
 
-EXECUTION_LIST = Projection(NAME, 8, (EXECUTIONS, GONE), fold, ("execution",))
+EXECUTION_LIST = Projection(NAME, 9, (EXECUTIONS, GONE), fold, ("execution",))
 
 
 async def list_executions(

@@ -29,6 +29,7 @@ from projections.database.shape import ReadDatabase
 from projections.differences import Change, differences
 from projections.execution_history import NAME, HistoryEntry
 from projections.execution_list import absent
+from projections.money import usd
 from projections.paging import Document, refuse
 from projections.projection import timestamp
 
@@ -66,12 +67,12 @@ class Spent(msgspec.Struct, kw_only=True):
                 self.model_calls += 1
                 self.prompt_tokens += event.prompt_tokens
                 self.completion_tokens += event.completion_tokens
-                self.cost_usd = round(self.cost_usd + event.cost_usd, 9)
+                self.cost_usd = usd(self.cost_usd + event.cost_usd)
             case ToolCallCompleted() | ToolCallFailed():
                 self.tool_calls += 1
             case CallReused():
                 self.reused_calls += 1
-                self.saved_usd = round(self.saved_usd + event.cost_usd, 9)
+                self.saved_usd = usd(self.saved_usd + event.cost_usd)
 
 
 class StateAt(msgspec.Struct, frozen=True, kw_only=True):

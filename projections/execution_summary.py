@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from domain.amounts import NANO
 from domain.execution import (
     ApprovalRejected,
     CallReused,
@@ -38,6 +37,7 @@ from domain.execution import (
 )
 from domain.execution.children import child_of_wait
 from domain.message import tag_of
+from projections.money import usd, usd_of
 from projections.projection import Fact, milliseconds_between
 from projections.summary_fields import ExecutionSummary, OpenWait
 
@@ -81,7 +81,7 @@ def child_ended(row: ExecutionSummary, fact: Fact) -> None:
     row.children_model_calls += spent.model_calls
     row.children_tool_calls += spent.tool_calls
     row.children_tokens += spent.tokens
-    row.children_usd = round(row.children_usd + spent.nano_usd / NANO, 9)
+    row.children_usd = usd(row.children_usd + usd_of(spent.nano_usd))
 
 
 def call_settled(row: ExecutionSummary, fact: Fact) -> None:
@@ -152,14 +152,14 @@ def model_answered(row: ExecutionSummary, fact: Fact) -> None:
     answer = fact.of(ModelCallCompleted)
     row.prompt_tokens += answer.prompt_tokens
     row.completion_tokens += answer.completion_tokens
-    row.cost_usd += answer.cost_usd
+    row.cost_usd = usd(row.cost_usd + answer.cost_usd)
 
 
 def reused(row: ExecutionSummary, fact: Fact) -> None:
     call = fact.of(CallReused)
     row.reused_calls += 1
     row.saved_tokens += call.prompt_tokens + call.completion_tokens
-    row.saved_usd += call.cost_usd
+    row.saved_usd = usd(row.saved_usd + call.cost_usd)
 
 
 def held(row: ExecutionSummary, fact: Fact) -> None:

@@ -15,12 +15,10 @@ from domain.execution import (
     StepFailed,
 )
 from domain.message import Event
+from projections.money import usd
 from projections.projection import tags
 
 RESERVING = tags(ModelCallStarted, ModelCallCompleted, ModelCallFailed, StepCompleted, StepFailed)
-
-DIGITS = 9
-"""Of a dollar: as exact as the budget is held, and no remainder of a sum of floats."""
 
 
 class Reserved(msgspec.Struct):
@@ -53,4 +51,4 @@ def reserve(reserved: dict[str, Reserved], event: Event) -> None:
 def totals(reserved: dict[str, Reserved]) -> tuple[int, float]:
     """Tokens, and USD."""
     tokens = sum(each.tokens for each in reserved.values())
-    return tokens, round(sum(each.cost_usd for each in reserved.values()), DIGITS)
+    return tokens, usd(sum(each.cost_usd for each in reserved.values()))

@@ -22,9 +22,10 @@ from domain.execution import (
     StepFailed,
 )
 from projections.database.shape import ReadDatabase
+from projections.money import usd
 from projections.paging import DEFAULT_LIMIT, Listing, Page
 from projections.projection import Fact, Projection, Rows, tags
-from projections.reserving import DIGITS, Reserved, reserved_by
+from projections.reserving import Reserved, reserved_by
 from projections.tables import ReadTable, doc, key, text
 
 NAME = "usage"
@@ -121,7 +122,7 @@ def fold(rows: Rows, fact: Fact) -> None:
             usage.calls += 1
             usage.prompt_tokens += e.prompt_tokens
             usage.completion_tokens += e.completion_tokens
-            usage.cost_usd += e.cost_usd
+            usage.cost_usd = usd(usage.cost_usd + e.cost_usd)
             usage.duration_ms += e.duration_ms
         case ModelCallFailed() as e:
             call = give_back(rows, fact, e.call)
@@ -130,7 +131,7 @@ def fold(rows: Rows, fact: Fact) -> None:
             usage = usage_of(rows, fact, model)
             usage.reused_calls += 1
             usage.saved_tokens += e.prompt_tokens + e.completion_tokens
-            usage.saved_usd += e.cost_usd
+            usage.saved_usd = usd(usage.saved_usd + e.cost_usd)
         case StepCompleted() | StepFailed() as e:
             give_all_back(rows, fact, e.step)
         case ExecutionCompleted() | ExecutionFailed() | ExecutionCancelled() | ExecutionTimedOut():
@@ -166,7 +167,7 @@ def give_back(rows: Rows, fact: Fact, name: str) -> Call | None:
 
 def hold(usage: Usage, tokens: int, cost_usd: float) -> None:
     usage.reserved_tokens += tokens
-    usage.reserved_usd = round(usage.reserved_usd + cost_usd, DIGITS)
+    usage.reserved_usd = usd(usage.reserved_usd + cost_usd)
 
 
 def usage_of(rows: Rows, fact: Fact, model: str, day: str | None = None) -> Usage:
@@ -185,7 +186,7 @@ def usage_of(rows: Rows, fact: Fact, model: str, day: str | None = None) -> Usag
     return rows.change(USAGE, *where)
 
 
-USAGE_PROJECTION = Projection(NAME, 6, (USAGE, RUNNING), fold, ("execution",), is_refolded=False)
+USAGE_PROJECTION = Projection(NAME, 7, (USAGE, RUNNING), fold, ("execution",), is_refolded=False)
 
 
 async def list_usage(

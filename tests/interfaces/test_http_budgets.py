@@ -31,7 +31,7 @@ def asks(call: str) -> ModelCallStarted:
     return ModelCallStarted(**AT, call=call, model="demo/model", request=TEXT, estimate=estimate)
 
 
-def answered(call: str) -> ModelCallCompleted:
+def answered(call: str, cost_usd: float = 0.25) -> ModelCallCompleted:
     return ModelCallCompleted(
         **AT,
         call=call,
@@ -39,7 +39,7 @@ def answered(call: str) -> ModelCallCompleted:
         response=TEXT,
         prompt_tokens=100,
         completion_tokens=20,
-        cost_usd=0.25,
+        cost_usd=cost_usd,
         duration_ms=9,
     )
 
@@ -168,3 +168,14 @@ async def test_what_is_taken_of_a_day_is_shown_by_workflow(stack: Stack) -> None
     assert day["held"] == {"cost_usd": 0.5, "tokens": 0, "model_calls": 1, "tool_calls": 0}
     none = await stack.client.get("/v1/usage/days", params={**params, "last_day": "2026-11-23"})
     assert none.json() == {"items": [], "next_cursor": None}
+
+
+async def test_sums_of_money_have_no_remainder_of_floats(stack: Stack) -> None:
+    calls = ("1", "2", "3")
+    reports = [entries for call in calls for entries in ((asks(call),), (answered(call, 0.1),))]
+    execution_id = await worked(stack, {}, *reports)
+    found = await detail(stack, execution_id)
+    (usage,) = (await stack.client.get("/v1/usage", params={"workflow_id": found["workflow_id"]})).json()[
+        "items"
+    ]
+    assert found["cost_usd"] == usage["cost_usd"] == 0.3

@@ -35,9 +35,8 @@ async def test_the_events_of_an_execution_come_in_order_whatever_fails(
     own_stack: Stack, webhooks: MemoryProgress, endpoint: Endpoint
 ) -> None:
     """Each event fails none to four times, by its position; it is given up after five."""
-    failures = (500, 503, 302, 404)
+    failures, replies = (500, 503, 302, 404), dict[int, int]()
     attempts: Counter[int] = Counter()
-    replies: dict[int, int] = {}
 
     def answer(received: Received) -> tuple[int, dict[str, str]]:
         key, position = id(received), received.position
