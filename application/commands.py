@@ -17,6 +17,7 @@ import msgspec
 from application.contents import Contents, Part
 from application.ports import Append, Clock, CommandRecord, EventLog, NewEvent, Replayed
 from application.states import Preparation, Reads, Snapshot, StreamStates, Try, aggregate_of
+from application.summing import with_sum
 from application.turns import Turns
 from domain.errors import Conflict, KasalError, KeyReused, PreconditionFailed, TooLarge, Unavailable
 from domain.message import Aggregate, Event, Metadata, Recorded, tag_of
@@ -153,6 +154,7 @@ class CommandHandler:
             return Outcome(
                 stream=command.stream, version=before.version, position=before.position, snapshot=before
             )
+        events = with_sum(aggregate, before.state, before.version, events)
         appended = await self._log.append(self._append(command, before.version, events, context, attempt))
         after = before.followed_by(events, aggregate.evolve, appended.version, appended.position)
         self._streams.remember(command.stream, after)

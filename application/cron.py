@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 from cronsim import CronSim, CronSimError
 
 from domain.errors import Fault
-from domain.schedule import Plan
+from domain.plan import Plan
 
 MAX_DUE = 100
 """Slots that are decided at once; of more the oldest are only counted."""

@@ -111,6 +111,10 @@ class EventLog(ContentStore, Protocol):
         """The events of one stream beyond a version, in order; () when there are none."""
         ...
 
+    async def version_of(self, stream: str) -> int:
+        """That of the stream's last event; 0 where there is none."""
+        ...
+
     async def read_all(self, after_position: int, limit: int) -> Sequence[Recorded]:
         """The next events of the whole log, in position order, at most `limit`."""
         ...

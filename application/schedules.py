@@ -30,12 +30,12 @@ from domain.execution import (
     ExecutionTimedOut,
 )
 from domain.message import Recorded, tag_of
+from domain.plan import Plan
 from domain.registry import event_of
 from domain.schedule import (
     SCHEDULE,
     CreateSchedule,
     FailRun,
-    Plan,
     ReviseSchedule,
     Schedule,
     ScheduleCreated,

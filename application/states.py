@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 from application.ports import EventLog
+from application.summing import read_from_sum
 from domain.execution import RequestExecution
 from domain.message import Aggregate, Command, Event, Recorded
 from domain.registry import AGGREGATES, AnyCommand, event_of
@@ -103,12 +104,19 @@ class StreamStates:
         aggregate = _BY_CATEGORY[stream.partition("-")[0]]
         snapshot = known or Snapshot(aggregate.initial)
         state, last = snapshot.state, None
-        for last in await self._log.read_stream(stream, after_version=snapshot.version):
+        for last in await self._beyond(stream, snapshot.version, aggregate):
             state = aggregate.evolve(state, event_of(last))
         if last:
             snapshot = Snapshot(state, last.version, last.position)
             self.remember(stream, snapshot)
         return snapshot
+
+    async def _beyond(
+        self, stream: str, version: int, aggregate: Aggregate[Any, Any, Any]
+    ) -> Sequence[Recorded]:
+        if version:
+            return await self._log.read_stream(stream, after_version=version)
+        return await read_from_sum(self._log, stream, aggregate)
 
     def remembered(self, stream: str) -> Snapshot[Any] | None:
         return self._known.get(stream)

@@ -105,6 +105,8 @@ class Aggregate(Generic[S, C, E]):
     decide  holds every rule; returns the new events, () when the wish is already fulfilled, or raises
             `Rejected`
     evolve  holds no rule; total over the aggregate's events
+    sum_up  of streams without end: an event that says all that the state holds, from which alone `evolve`
+            makes it again
     """
 
     category: str
@@ -113,3 +115,4 @@ class Aggregate(Generic[S, C, E]):
     evolve: Callable[[S, E], S]
     commands: tuple[type[Command], ...]
     events: tuple[type[Event], ...]
+    sum_up: Callable[[S], E] | None = None

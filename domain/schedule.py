@@ -8,17 +8,14 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
-from typing import Annotated, Literal, TypeAlias, assert_never
+from typing import TypeAlias, assert_never
 
 import msgspec
 
 from domain.errors import NotFound, Rejected
 from domain.message import Aggregate, Command, Event
-from domain.terms import Json, Moment, Title
-
-MAX_QUEUED = 100
-GRACE_S = 60
-"""A slot that is taken later than this was missed."""
+from domain.plan import Plan, caught_up, shared_out
+from domain.terms import Moment
 
 SLOT_ID = re.compile(r"(?P<schedule>.+)-(?P<slot>[0-9]{8}T[0-9]{6}Z)")
 
@@ -32,28 +29,6 @@ def schedule_of(execution_id: str) -> str | None:
     """The schedule that an execution's id speaks of; None of another execution."""
     match = SLOT_ID.fullmatch(execution_id)
     return match["schedule"] if match else None
-
-
-class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What runs, and when.
-
-    workflow_version  None: the newest when a slot comes
-    cron              five fields: minute, hour, day of month, month, day of week
-    timezone          IANA name; daylight saving as in Debian's cron: a time that is left out runs right
-                      after, one that comes twice runs once
-    overlap           when the run before still goes on: skip the slot, queue it, or cancel that run
-    catch_up          of slots that passed unnoticed: run none (more than a minute late), the last, or all
-    """
-
-    name: Title
-    workflow_id: str
-    workflow_version: Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)] | None = None
-    inputs: dict[str, Json] = {}
-    cron: Annotated[str, msgspec.Meta(min_length=9, max_length=200)]
-    timezone: Annotated[str, msgspec.Meta(min_length=1, max_length=64)] = "UTC"
-    enabled: bool = True
-    overlap: Literal["skip", "queue", "cancel"] = "skip"
-    catch_up: Literal["none", "last", "all"] = "last"
 
 
 # --- commands
@@ -159,8 +134,21 @@ class RunFailed(Event, frozen=True, tag="schedule.run_failed"):
     message: str
 
 
+class ScheduleSummedUp(Event, frozen=True, tag="schedule.summed_up"):
+    """What all events up to here come to, so that the stream can be read from here. As `Schedule` is."""
+
+    plan: Plan | None = None
+    is_deleted: bool = False
+    decided: Moment | None = None
+    queued: tuple[Moment, ...] = ()
+    running: str | None = None
+    cancels: str | None = None
+
+
 ScheduleCommands: TypeAlias = CreateSchedule | ReviseSchedule | DeleteSchedule | TakeSlots | FailRun
-ScheduleEvents: TypeAlias = ScheduleCreated | ScheduleRevised | ScheduleDeleted | SlotsDecided | RunFailed
+ScheduleEvents: TypeAlias = (
+    ScheduleCreated | ScheduleRevised | ScheduleDeleted | SlotsDecided | RunFailed | ScheduleSummedUp
+)
 
 
 # --- state
@@ -240,28 +228,6 @@ def take_slots(state: Schedule, command: TakeSlots) -> tuple[ScheduleEvents, ...
     )
 
 
-def caught_up(plan: Plan, due: tuple[datetime, ...], at: datetime) -> tuple[datetime, ...]:
-    """Those to be run: the one that is due now, and as many of those missed as the plan says."""
-    if plan.catch_up == "all":
-        return due
-    if plan.catch_up == "last":
-        return due[-1:]
-    return tuple(slot for slot in due[-1:] if (at - slot).total_seconds() <= GRACE_S)
-
-
-def shared_out(
-    plan: Plan, waiting: tuple[datetime, ...], *, may_run: bool
-) -> tuple[datetime | None, tuple[datetime, ...], tuple[datetime, ...]]:
-    """(the slot that runs, those that are queued, those that are skipped)"""
-    if plan.overlap == "cancel":
-        return (waiting[-1], (), waiting[:-1]) if may_run else (None, (), waiting)
-    run = waiting[0] if may_run else None
-    rest = waiting[1:] if may_run else waiting
-    if plan.overlap == "queue" or plan.catch_up == "all":
-        return run, rest[:MAX_QUEUED], rest[MAX_QUEUED:]
-    return run, (), rest
-
-
 def evolve(state: Schedule, event: ScheduleEvents) -> Schedule:
     match event:
         case ScheduleCreated(plan=plan, at=at):
@@ -280,8 +246,14 @@ def evolve(state: Schedule, event: ScheduleEvents) -> Schedule:
             )
         case RunFailed():
             return msgspec.structs.replace(state, running=None, cancels=None)
+        case ScheduleSummedUp():
+            return Schedule(**msgspec.structs.asdict(event))
         case _:
             assert_never(event)
+
+
+def sum_up(state: Schedule) -> ScheduleSummedUp:
+    return ScheduleSummedUp(**msgspec.structs.asdict(state))
 
 
 SCHEDULE = Aggregate(
@@ -290,5 +262,6 @@ SCHEDULE = Aggregate(
     decide=decide,
     evolve=evolve,
     commands=(CreateSchedule, ReviseSchedule, DeleteSchedule, TakeSlots, FailRun),
-    events=(ScheduleCreated, ScheduleRevised, ScheduleDeleted, SlotsDecided, RunFailed),
+    events=(ScheduleCreated, ScheduleRevised, ScheduleDeleted, SlotsDecided, RunFailed, ScheduleSummedUp),
+    sum_up=sum_up,
 )

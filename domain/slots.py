@@ -71,8 +71,17 @@ class SlotsReturned(Event, frozen=True, tag="slots.returned"):
     executions: tuple[str, ...]
 
 
+class SlotsSummedUp(Event, frozen=True, tag="slots.summed_up"):
+    """What all events up to here come to, so that the stream can be read from here. As `Slots` is."""
+
+    limit: int
+    newest: int
+    holders: dict[str, int] = {}
+    waiting: tuple[SlotRequest, ...] = ()
+
+
 SlotsCommands: TypeAlias = ChangeSlots
-SlotsEvents: TypeAlias = SlotsRequested | SlotsGranted | SlotsReturned
+SlotsEvents: TypeAlias = SlotsRequested | SlotsGranted | SlotsReturned | SlotsSummedUp
 
 
 # --- state
@@ -140,8 +149,16 @@ def evolve(state: Slots, event: SlotsEvents) -> Slots:
                 holders=without(state.holders, executions),
                 waiting=without(state.waiting, executions),
             )
+        case SlotsSummedUp(limit=limit, newest=newest, holders=holders, waiting=waiting):
+            return Slots(limit, newest, holders, {request.execution_id: request for request in waiting})
         case _:
             assert_never(event)
+
+
+def sum_up(state: Slots) -> SlotsSummedUp:
+    return SlotsSummedUp(
+        limit=state.limit, newest=state.newest, holders=state.holders, waiting=tuple(state.waiting.values())
+    )
 
 
 def without(known: dict[str, T], executions: tuple[str, ...]) -> dict[str, T]:
@@ -155,5 +172,6 @@ SLOTS = Aggregate(
     decide=decide,
     evolve=evolve,
     commands=(ChangeSlots,),
-    events=(SlotsRequested, SlotsGranted, SlotsReturned),
+    events=(SlotsRequested, SlotsGranted, SlotsReturned, SlotsSummedUp),
+    sum_up=sum_up,
 )

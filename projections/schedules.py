@@ -8,7 +8,15 @@ import msgspec
 from sqlalchemy import Index, MetaData, Table
 
 from domain.definition import Json
-from domain.schedule import Plan, RunFailed, ScheduleCreated, ScheduleDeleted, ScheduleRevised, SlotsDecided
+from domain.plan import Plan
+from domain.schedule import (
+    RunFailed,
+    ScheduleCreated,
+    ScheduleDeleted,
+    ScheduleRevised,
+    ScheduleSummedUp,
+    SlotsDecided,
+)
 from projections.database.shape import ReadDatabase
 from projections.paging import DEFAULT_LIMIT, Document, Listing, Page, document
 from projections.projection import Fact, Projection, Rows, timestamp
@@ -81,6 +89,8 @@ def fold(rows: Rows, fact: Fact) -> None:
             row.error, row.version = message, fact.version
         case ScheduleDeleted():
             rows.remove(SCHEDULES, fact.entity_id)
+        case ScheduleSummedUp() if rows.get(SCHEDULES, fact.entity_id) is not None:
+            rows.change(SCHEDULES, fact.entity_id).version = fact.version
 
 
 def new_row(plan: Plan, slot: datetime | None, fact: Fact) -> ScheduleRow:

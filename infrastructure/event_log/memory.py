@@ -83,6 +83,9 @@ class MemoryEventLog:
     async def read_stream(self, stream: str, after_version: int = 0) -> Sequence[Recorded]:
         return tuple(self._streams.get(stream, ())[after_version:])
 
+    async def version_of(self, stream: str) -> int:
+        return len(self._streams.get(stream, ()))
+
     async def read_all(self, after_position: int, limit: int) -> Sequence[Recorded]:
         return tuple(self._events[after_position : after_position + limit])
 

@@ -52,6 +52,7 @@ READ_STREAMS = (
 )
 STREAMS_AT_ONCE = 64
 READ_ALL = EVENTS + " WHERE notification_id > %s ORDER BY notification_id LIMIT %s"
+READ_VERSION = "SELECT coalesce(max(originator_version), 0) FROM kasal_events WHERE originator_id = %s"
 READ_HEAD = "SELECT position FROM kasal_head"
 NEW_PART = NEW_PARTS + " RETURNING number"
 READ_HOLDINGS = HOLDINGS + "tenant = %s AND digest = ANY (%b)" + BY_OWNER
@@ -88,6 +89,12 @@ class PostgresEventLog:
         if not is_storable(stream):
             return ()
         return await self._streams.answer((stream, min(after_version, MAX_VERSION)))
+
+    async def version_of(self, stream: str) -> int:
+        if not is_storable(stream):
+            return 0
+        rows = await self._readers.fetch(READ_VERSION, (stream,))
+        return cast("int", rows[0][0])
 
     async def read_all(self, after_position: int, limit: int) -> Sequence[Recorded]:
         if known := self._tail.after(after_position, limit):

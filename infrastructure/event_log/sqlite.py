@@ -41,6 +41,7 @@ READERS = 2
 
 READ_STREAM = EVENTS + " WHERE originator_id = ? AND originator_version > ? ORDER BY originator_version"
 READ_ALL = EVENTS + " WHERE notification_id > ? ORDER BY notification_id LIMIT ?"
+READ_VERSION = "SELECT coalesce(max(originator_version), 0) FROM kasal_events WHERE originator_id = ?"
 READ_HEAD = "SELECT position FROM kasal_head"
 ASKED = "tenant = ? AND digest IN (SELECT value FROM json_each(?))"
 READ_HOLDINGS = HOLDINGS + ASKED + BY_OWNER
@@ -72,6 +73,11 @@ class SqliteEventLog:
         if not is_storable(stream):
             return ()
         return await self._read(_events, READ_STREAM, (stream, min(after_version, MAX_VERSION)))
+
+    async def version_of(self, stream: str) -> int:
+        if not is_storable(stream):
+            return 0
+        return int((await self._read(_rows, READ_VERSION, (stream,)))[0][0])
 
     async def read_all(self, after_position: int, limit: int) -> Sequence[Recorded]:
         if known := self._tail.after(after_position, limit):

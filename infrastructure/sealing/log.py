@@ -59,6 +59,9 @@ class SealedEventLog:
     async def read_stream(self, stream: str, after_version: int = 0) -> Sequence[Recorded]:
         return await self.opened(await self._log.read_stream(stream, after_version))
 
+    async def version_of(self, stream: str) -> int:
+        return await self._log.version_of(stream)
+
     async def read_all(self, after_position: int, limit: int) -> Sequence[Recorded]:
         events = await self._log.read_all(after_position, limit)
         known = self._known(events)

@@ -8,7 +8,8 @@ from litestar.params import FromPath
 
 from application.schedules import create_schedule, plan_of_execution, revise_schedule
 from domain.errors import Fault, Invalid
-from domain.schedule import DeleteSchedule, Plan
+from domain.plan import Plan
+from domain.schedule import DeleteSchedule
 from interfaces.http.answers import Accepted, Answer
 from interfaces.http.bodies import read_json, read_nothing
 from interfaces.http.commanding import answer, canonical, command

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from application.cron import due_slots, next_slot, plan_faults
-from domain.schedule import Plan
+from domain.plan import Plan
 
 
 def plan(cron: str, timezone: str = "Europe/Berlin", **fields: object) -> Plan:

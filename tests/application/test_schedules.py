@@ -18,8 +18,9 @@ from domain.catalog import Model, PlantEntry
 from domain.errors import Invalid, NotFound
 from domain.execution import CancelExecution, Status
 from domain.message import tag_of
+from domain.plan import Plan
 from domain.registry import event_of
-from domain.schedule import SCHEDULE, Plan, Schedule, SlotsDecided
+from domain.schedule import SCHEDULE, Schedule, SlotsDecided
 from domain.workflow import ArchiveWorkflow
 from infrastructure.clock import FixedClock, SystemClock
 from infrastructure.nats.memory_timers import MemoryTimers

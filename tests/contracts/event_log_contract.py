@@ -198,6 +198,12 @@ class EventLogContract:
         assert list(await log.read_stream("order-1", after_version=5)) == []
         assert list(await log.read_stream("order-1", after_version=10**30)) == []
 
+    async def test_the_version_of_a_stream_is_that_of_its_last_event(self, log: EventLog) -> None:
+        await log.append(a_command("order-1", events=5))
+        await log.append(a_command("order-2", events=2))
+        versions = [await log.version_of(name) for name in ("order-1", "order-2", "order-3", "", "a\0b")]
+        assert versions == [5, 2, 0, 0, 0]
+
     async def test_the_log_is_read_in_pages(self, log: EventLog) -> None:
         await outcomes(log, *(a_command(f"order-{n}", events=2) for n in range(5)))
         assert [e.position for e in await log.read_all(0, 3)] == [1, 2, 3]

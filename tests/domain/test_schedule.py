@@ -5,24 +5,29 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
 from msgspec.structs import replace
 
 from domain.errors import NotFound, Rejected
+from domain.plan import Plan
 from domain.schedule import (
     SCHEDULE,
     CreateSchedule,
     DeleteSchedule,
     FailRun,
-    Plan,
     ReviseSchedule,
     RunFailed,
+    Schedule,
     ScheduleCreated,
     ScheduleDeleted,
     ScheduleRevised,
+    ScheduleSummedUp,
     SlotsDecided,
     TakeSlots,
+    evolve,
     execution_id_of,
     schedule_of,
+    sum_up,
 )
 from tests.domain.spec import Spec
 
@@ -137,3 +142,11 @@ def test_what_is_not_there_is_not_found() -> None:
     spec.when(revise).then_refused(NotFound, "no schedule 's'")
     spec.when(DeleteSchedule(schedule_id="s")).then_refused(NotFound, "no schedule 's'")
     planned().given(ScheduleDeleted()).when(DeleteSchedule(schedule_id="s")).then_nothing()
+
+
+def test_a_sum_makes_the_state_again() -> None:
+    busy = planned(overlap="cancel").given(ran(ONE), ran(TWO, cancels=execution_id_of("s", ONE)))
+    queued = planned(overlap="queue").given(ran(ONE), SlotsDecided(through=TWO, queued=(TWO,)))
+    for state in (Schedule(), *(each.state() for each in (busy, queued, busy.given(ScheduleDeleted())))):
+        body = msgspec.json.encode(sum_up(state))
+        assert evolve(Schedule(), msgspec.json.decode(body, type=ScheduleSummedUp)) == state

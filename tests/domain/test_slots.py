@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,8 +15,10 @@ from domain.slots import (
     SlotsGranted,
     SlotsRequested,
     SlotsReturned,
+    SlotsSummedUp,
     decide,
     evolve,
+    sum_up,
 )
 from tests.domain.spec import Spec
 
@@ -102,6 +105,10 @@ changes = st.builds(
 )
 
 
+def stored(event: SlotsSummedUp) -> SlotsSummedUp:
+    return msgspec.json.decode(msgspec.json.encode(event), type=SlotsSummedUp)
+
+
 @given(st.lists(changes, max_size=12))
 def test_whatever_comes_nobody_is_granted_beyond_the_limit_and_none_waits_beside_a_free_slot(
     commands: list[ChangeSlots],
@@ -110,6 +117,7 @@ def test_whatever_comes_nobody_is_granted_beyond_the_limit_and_none_waits_beside
     for command in commands:
         for event in decide(state, command):
             state = evolve(state, event)
+            assert evolve(Slots(), stored(sum_up(state))) == state
             if isinstance(event, SlotsGranted):
                 assert len(state.holders) <= state.limit
         assert not state.waiting or len(state.holders) >= state.limit

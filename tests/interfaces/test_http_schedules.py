@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import httpx
+import pytest
 
+from application import summing
 from tests.interfaces.stack import Stack
 
 
@@ -71,3 +73,19 @@ async def test_a_deletion_takes_no_body(stack: Stack) -> None:
     assert (refused.status_code, "/why" in refused.text) == (422, True)
     assert (await stack.client.get(path)).status_code == 200
     assert (await stack.client.request("DELETE", path, json={})).status_code == 202
+
+
+async def test_a_sum_in_its_stream_is_a_version_like_any_other(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(summing, "EVERY", 2)
+    path = (await planned(stack)).headers["location"]
+    plan = {"name": "Nightly", "cron": "0 3 * * *", "inputs": {"industry": "tea"}}
+    plan["workflow_id"] = (await stack.client.get(path)).json()["workflow_id"]
+    revised = await stack.client.put(path, json=plan, headers={"Prefer": "wait=10"})
+    shown = await stack.client.get(path)
+    assert (revised.json()["version"], revised.headers["etag"], shown.headers["etag"]) == (3, '"v3"', '"v3"')
+    deleted = await stack.client.delete(path, headers={"Prefer": "wait=10", "If-Match": '"v3"'})
+    assert (deleted.status_code, deleted.json()["version"]) == (202, 5)
+    assert (await stack.client.get(path)).status_code == 404
+    assert (await stack.client.delete(path)).status_code == 202
