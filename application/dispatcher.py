@@ -19,7 +19,7 @@ from application.children import WANTED, Children, OpenChild
 from application.commands import CommandHandler, Context
 from application.day_budgets import DayBudgets
 from application.offering import Offers
-from application.ports import Work, WorkQueue
+from application.ports import FeedTrimmed, Work, WorkQueue
 from domain.errors import KasalError
 from domain.execution import (
     ExecutionCancelled,
@@ -144,18 +144,24 @@ class Dispatcher:
     async def _follow(self, position: int) -> None:
         async def follow() -> None:
             nonlocal position
-            async for batch in self._feed.follow(position, tags=FOLLOWED):
-                if not batch:
-                    continue
-                ends = [recorded for recorded in batch if recorded.tag in ENDED]
-                await asyncio.gather(
-                    *map(self._dispatch, batch),
-                    self._admission.follow(batch, ends),
-                    self._children.follow(batch, ends),
-                )
-                position = batch[-1].position
+            try:
+                async for batch in self._feed.follow(position, tags=FOLLOWED):
+                    if batch:
+                        await self._take(batch)
+                        position = batch[-1].position
+            except FeedTrimmed:
+                position = await self._recover()
+                raise
 
         await patiently(follow)
+
+    async def _take(self, batch: Sequence[Recorded]) -> None:
+        ends = [recorded for recorded in batch if recorded.tag in ENDED]
+        await asyncio.gather(
+            *map(self._dispatch, batch),
+            self._admission.follow(batch, ends),
+            self._children.follow(batch, ends),
+        )
 
     async def _dispatch(self, recorded: Recorded) -> None:
         if recorded.tag == SCHEDULED:

@@ -27,6 +27,7 @@ from application.log_port import (
 )
 from domain.catalog import Model
 from domain.definition import Definition, Json
+from domain.errors import Unavailable
 from domain.execution import (
     Journaled,
     Origin,
@@ -52,6 +53,7 @@ __all__ = [
     "EventFeed",
     "EventLog",
     "FeedMoved",
+    "FeedTrimmed",
     "Handler",
     "NewEvent",
     "PastReview",
@@ -67,6 +69,10 @@ __all__ = [
 
 class FeedMoved(Exception):
     """The page does not follow the feed's last position: another relay was faster, or a tail was lost."""
+
+
+class FeedTrimmed(Unavailable):
+    """The feed does not hold any more what a follower with tags begins with, who could not see the hole."""
 
 
 class EventFeed(Protocol):
@@ -91,7 +97,8 @@ class EventFeed(Protocol):
         """Batches of events beyond a position, in order, for ever; without `tags` every event.
 
         Reconnects by itself. Yields what the feed has: a hole (a feed that begins later) is for the caller to
-        see by the positions. An empty batch says: nothing new for a while.
+        see by the positions; with `tags` it raises `FeedTrimmed`. An empty batch says: nothing new for a
+        while.
         """
         ...
 

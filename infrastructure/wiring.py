@@ -12,6 +12,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
     from infrastructure.event_log.cleaning import Cleaning
 
 CHANNEL_CONCURRENCY = 256
+DAY_S = 86_400
 
 
 class Installation:
@@ -188,7 +190,8 @@ class Installation:
 
     async def relay(self) -> None:
         """What is stored goes to JetStream, as it is."""
-        await relay(await self.stored_log(), LateFeed(self._connection(), JetStreamFeed))
+        feed = partial(JetStreamFeed, keep_s=self.settings.feed_days * DAY_S)
+        await relay(await self.stored_log(), LateFeed(self._connection(), feed))
 
     async def keep_checkpoints(self) -> None:
         """Sign checkpoints of the log; without a key, nothing."""

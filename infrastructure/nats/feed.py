@@ -7,7 +7,8 @@ condition that it follows the last one, by itself or in an atomic batch; nothing
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from typing import Any
 
 from nats.nuid import NUID
 
@@ -18,6 +19,7 @@ from infrastructure.nats.connection import Connection
 from infrastructure.nats.following import Following
 from infrastructure.nats.jetstream import (
     NAME_IN_USE,
+    NANOSECONDS,
     WRONG_LAST_SEQUENCE,
     JetStreamError,
     Missing,
@@ -42,20 +44,35 @@ Message = tuple[str, bytes, dict[str, str]]
 
 
 class JetStreamFeed:
-    """`EventFeed` on one connection. `replicas` of the stream when it has to be made: 3 on a cluster."""
+    """`EventFeed` on one connection.
 
-    def __init__(self, connection: Connection, *, replicas: int = 1) -> None:
+    replicas  of the stream when it has to be made: 3 on a cluster
+    keep_s    how long the stream keeps an event, 0 for ever; None leaves that as it is
+    """
+
+    def __init__(self, connection: Connection, *, replicas: int = 1, keep_s: float | None = None) -> None:
         self._connection = connection
         self._replicas = replicas
+        self._max_age = round((keep_s or 0) * NANOSECONDS)
+        self._is_kept_as_set = keep_s is None
         self._ids = NUID()
         self._is_in_doubt = False
 
     async def last_position(self) -> int | None:
         """The stream's last sequence; None when there is no stream. Raises `Unavailable`."""
         try:
-            return (await ask(self._connection, f"STREAM.INFO.{EVENTS}")).state.last_seq
+            known = await ask(self._connection, f"STREAM.INFO.{EVENTS}")
         except Missing:
             return None
+        if not self._is_kept_as_set:
+            await self._keep_as_set(known.config)
+        return known.state.last_seq
+
+    async def _keep_as_set(self, config: Mapping[str, Any]) -> None:
+        """A stream that was made before may keep its events shorter or longer."""
+        if config.get("max_age", 0) != self._max_age:
+            await ask(self._connection, f"STREAM.UPDATE.{EVENTS}", {**config, "max_age": self._max_age})
+        self._is_kept_as_set = True
 
     async def create(self, first_position: int) -> None:
         """Make the stream, so that its next message gets the sequence `first_position`."""
@@ -67,6 +84,7 @@ class JetStreamFeed:
             "retention": "limits",
             "num_replicas": self._replicas,
             "first_seq": first_position,
+            "max_age": self._max_age,
             "allow_atomic": True,
             "allow_direct": True,  # readers ask for stored events without making consumers
             "deny_delete": True,

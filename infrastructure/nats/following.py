@@ -18,6 +18,7 @@ from nats import errors
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
+from application.ports import FeedTrimmed
 from domain.errors import Unavailable
 from domain.message import Recorded
 from infrastructure.nats.cloudevents import from_cloudevent
@@ -62,6 +63,8 @@ class Following:
         """What has arrived; () after about a second of nothing, whether the server is there or not."""
         try:
             await self._keep_pulling()
+        except FeedTrimmed:
+            raise
         except (Missing, Unavailable, errors.Error) as error:
             log.debug("feed can not be followed now", error=str(error))
             self._consumer = ""
@@ -106,6 +109,14 @@ class Following:
         }
         request = {"stream_name": EVENTS, "config": config}
         self._consumer = (await ask(self._connection, f"CONSUMER.CREATE.{EVENTS}", request)).name
+        if self._filters:
+            await self._check_beginning()
+
+    async def _check_beginning(self) -> None:
+        """After the consumer was made: what the stream holds then, it gets."""
+        first = (await ask(self._connection, f"STREAM.INFO.{EVENTS}")).state.first_seq
+        if first > self.at + 1:
+            raise FeedTrimmed(f"the feed begins at position {first}, not at {self.at + 1} any more")
 
     async def _pull(self) -> None:
         request = {

@@ -65,6 +65,7 @@ class Answer(msgspec.Struct, frozen=True):
     name: str = ""
     seq: int = 0
     created: str = ""
+    config: dict[str, Any] = {}
 
 
 async def ask(connection: Client, subject: str, request: Mapping[str, Any] | None = None) -> Answer:

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Sequence
 
 import msgspec
 
-from application.ports import FeedMoved, Work
+from application.ports import FeedMoved, FeedTrimmed, Work
 from domain.message import Recorded
 from infrastructure.nats.precedence import Lane, lanes
 
@@ -20,7 +20,8 @@ HEARTBEAT_S = 1.0
 
 
 class MemoryFeed:
-    """`EventFeed` on a list. `lose` and `lose_tail` do what a crash of its store would do."""
+    """`EventFeed` on a list. `lose` and `lose_tail` do what a crash of its store would do,
+    `let_go` what the time does."""
 
     def __init__(self) -> None:
         self._first: int | None = None
@@ -49,6 +50,8 @@ class MemoryFeed:
     ) -> AsyncIterator[Sequence[Recorded]]:
         at = after_position
         while True:
+            if tags and self._first is not None and self._first > at + 1:
+                raise FeedTrimmed(f"the feed begins at position {self._first}, not at {at + 1} any more")
             start = max(0, at + 1 - (self._first or 1))
             page = self._events[start : start + BATCH]
             if page:
@@ -66,6 +69,12 @@ class MemoryFeed:
     async def lose_tail(self, count: int) -> None:
         """The last events are gone."""
         del self._events[len(self._events) - count :]
+
+    def let_go(self) -> None:
+        """Every event is too old to be kept."""
+        assert self._first is not None  # noqa: S101 - of a feed that was made
+        self._first += len(self._events)
+        self._events = []
 
     async def _wait(self) -> None:
         async with self._moved:

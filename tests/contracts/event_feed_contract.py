@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from application.ports import EventFeed, FeedMoved
+from application.ports import EventFeed, FeedMoved, FeedTrimmed
 from domain.message import Metadata, Recorded
 
 
@@ -59,7 +59,18 @@ async def next_events(batches: AsyncIterator[Sequence[Recorded]]) -> Sequence[Re
     raise AssertionError("a follower never ends")
 
 
+TAGS = ("execution.happened",)
+
+
 class EventFeedContract:
+    async def test_who_follows_some_is_told_of_a_hole_that_it_could_not_see(self, feed: EventFeed) -> None:
+        await feed.create(5)
+        await feed.publish(a_page(5, 7))
+        assert [event.position for event in await followed(feed, 2, 3)] == [5, 6, 7]
+        assert [event.position for event in await followed(feed, 4, 3, TAGS)] == [5, 6, 7]
+        with pytest.raises(FeedTrimmed):
+            await followed(feed, 3, 3, TAGS)
+
     async def test_there_is_none_until_it_is_made(self, feed: EventFeed) -> None:
         assert await feed.last_position() is None
         with pytest.raises(FeedMoved):
