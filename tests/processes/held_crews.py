@@ -104,12 +104,14 @@ class House:
         self._undisturbed: dict[str, Run] = {}
 
     async def undisturbed(self) -> dict[str, Run]:
-        """Each crew with nobody killed; once."""
-        if not self._undisturbed:
-            self.model.hold({})
-            started = {crew: self.start(crew, f"{crew}-whole") for crew in CREWS}
-            for crew, execution in started.items():
-                self._undisturbed[crew] = await self.ended(crew, f"{crew}-whole", execution)
+        """Each crew with nobody killed, nor taken for gone on a busy machine; once."""
+        self.model.hold({})
+        for name in () if self._undisturbed else ("whole", "wholly", "entire"):
+            started = {crew: self.start(crew, f"{crew}-{name}") for crew in CREWS}
+            runs = {crew: await self.ended(crew, f"{crew}-{name}", each) for crew, each in started.items()}
+            if all(run.is_first_attempt for run in runs.values()):
+                self._undisturbed = runs
+                break
         return self._undisturbed
 
     async def held_everywhere(self, name: str) -> dict[str, tuple[str, dict[str, Any]]]:

@@ -100,7 +100,7 @@ def assert_same(run: Run, whole: Run) -> None:
     in_flight = MOST_IN_FLIGHT * (attempts - 1)
     assert whole.requests <= run.requests <= whole.requests + in_flight, name
     for field in USAGE[1 if attempts > 1 else 0 :]:
-        assert found[field] == whole.found[field], (name, field)
+        assert found[field] == whole.found[field], (name, field, found["steps"], whole.found["steps"])
 
 
 @pytest.mark.parametrize("house", ["sqlite"], indirect=True)
