@@ -28,19 +28,14 @@ from infrastructure.nats.cloudevents import from_cloudevent, to_cloudevent
 from infrastructure.sealing.installation_key import InstallationKeys
 from infrastructure.sealing.log import SealedEventLog, opened_with
 from infrastructure.sealing.opening import sealed_log
-from tests.infrastructure.event_log.audited import checkpoint, grow
+from tests.infrastructure.event_log.audited import checkpoint, grow, store
 from tests.projections.histories import history_of
 from tests.sealing import KEYS
 
+__all__ = ["store"]
+
 LARGE = "Ünïcödé " * 60_000
 PARTS = parts_of(LARGE)
-
-
-@pytest.fixture
-async def store(event_log_url: str) -> AsyncIterator[AuditStore]:
-    store = open_audit_store(event_log_url)
-    yield store
-    await store.close()
 
 
 @pytest.fixture
