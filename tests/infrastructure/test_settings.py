@@ -60,6 +60,13 @@ def test_a_weak_token_is_a_fault(token: str) -> None:
     assert "KASAL_API_TOKEN" in faults_of({"KASAL_API_TOKEN": token})
 
 
+@pytest.mark.parametrize("days", ["-1", "0.001", "1e-12", "soon"])
+def test_a_feed_that_forgets_within_minutes_is_a_fault(days: str) -> None:
+    """JetStream refuses it for a stream that was made before: it looks for duplicates for two minutes."""
+    assert "KASAL_FEED_DAYS" in faults_of({"KASAL_FEED_DAYS": days})
+    assert [load_settings({"KASAL_FEED_DAYS": each}).feed_days for each in ("0", "0.01")] == [0, 0.01]
+
+
 def test_options_go_before_variables() -> None:
     assert load_settings({"KASAL_PORT": "1"}, port=2, host=None).port == 2
 
